@@ -1,0 +1,125 @@
+r"""`UNet`: the summary network, from channels at full resolution to a pyramid of conditions.
+
+``c (batch, channels, *space) -> (head, f_1, ..., f_L)``: the head ``(r, t)`` shifts and scales ``x`` at full resolution
+(`bayesinv.reversible.ShiftScale`), ``f_l`` feeds level ``l`` of the flow at ``space / 2^l``. All are trained jointly
+through the flow's condition gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bayesinv.reversible import convolution
+
+__all__ = ["DenseSummary", "UNet"]
+
+
+class UNet(nn.Module):
+    """A U-Net with residual blocks whose decoder gives a condition at every scale.
+
+    Args:
+        channels: input channels.
+        out: channels of the head, twice those of ``x``: raw log-scales, then shifts; zero at the start.
+        rank: number of spatial axes, 1 to 3.
+        widths: channels of the scales from fine to coarse; their number less one is the number of levels.
+        features: channels of each level's condition.
+
+    Source: Ronneberger et al., 2015, arXiv 1505.04597; jointly trained summaries: Radev et al., BayesFlow, 2020,
+    arXiv 2003.06281.
+
+    Example:
+        >>> import torch
+        >>> net = UNet(3, 2, rank=2, widths=(8, 8, 8), features=4)
+        >>> [tuple(part.shape) for part in net(torch.randn(1, 3, 16, 16))]
+        [(1, 2, 16, 16), (1, 4, 8, 8), (1, 4, 4, 4)]
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        *,
+        rank: int,
+        widths: Sequence[int] = (16, 32, 48, 64),
+        features: int = 24,
+    ) -> None:
+        super().__init__()
+        if rank not in (1, 2, 3) or len(widths) < 2:
+            raise ValueError(f"expected 1 to 3 spatial axes and two widths or more, got {rank} and {tuple(widths)}")
+        self.pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
+        self.enter = convolution(channels, widths[0], kernel=3, rank=rank)
+        self.down = nn.ModuleList(_Block(width, rank) for width in widths)
+        self.deepen = nn.ModuleList(
+            convolution(a, b, kernel=1, rank=rank) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.rise = nn.ModuleList(
+            convolution(b, a, kernel=1, rank=rank) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.up = nn.ModuleList(_Block(width, rank) for width in widths[:-1])
+        self.taps = nn.ModuleList(convolution(width, features, kernel=1, rank=rank) for width in widths[1:])
+        self.head = convolution(widths[0], out, kernel=3, rank=rank)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, c: Tensor) -> tuple[Tensor, ...]:
+        """The pyramid ``(head, f_1, ..., f_L)`` of the channels ``c (batch, channels, *space)``."""
+        if c.ndim == 4:
+            c = c.contiguous(memory_format=torch.channels_last)
+        h = self.enter(c)
+        kept: list[Tensor] = []
+        for i, block in enumerate(self.down):
+            h = block(h)
+            if i < len(self.deepen):
+                kept.append(h)
+                h = self.deepen[i](self.pool(h, 2))
+        pyramid: list[Tensor] = []
+        for i in reversed(range(len(self.up))):
+            pyramid.append(self.taps[i](F.relu(h)))
+            h = self.up[i](kept[i] + F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest"))
+        return self.head(F.relu(h)), *reversed(pyramid)
+
+
+class DenseSummary(nn.Module):
+    """The summary network of data without spatial axes: a dense network from numbers to one condition vector.
+
+    Args:
+        channels: how many numbers come in.
+        features: how many go to the flow.
+        hidden: width of the two hidden layers.
+
+    Example:
+        >>> import torch
+        >>> DenseSummary(5, 8)(torch.randn(2, 5)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, channels: int, features: int, *, hidden: int = 64) -> None:
+        super().__init__()
+        sizes = ((channels, hidden), (hidden, hidden))
+        self.body = nn.Sequential(*[part for a, b in sizes for part in (nn.Linear(a, b), nn.ReLU())])
+        self.last = nn.Linear(hidden, features)
+
+    def forward(self, c: Tensor) -> Tensor:
+        """The condition ``(batch, features)`` of the numbers ``c (batch, channels)``."""
+        out: Tensor = self.last(self.body(c))
+        return out
+
+
+class _Block(nn.Module):
+    """``h + W2*relu(W1*relu(h))``."""
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        self.first = convolution(width, width, kernel=3, rank=rank)
+        self.second = convolution(width, width, kernel=3, rank=rank)
+        nn.init.zeros_(self.second.bias)
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)
+
+    def forward(self, h: Tensor) -> Tensor:
+        out: Tensor = h + self.second(F.relu(self.first(F.relu(h))))
+        return out

@@ -1,0 +1,154 @@
+r"""`Conditioned`: the posterior of given data, a distribution with ``sample`` and ``log_prob``.
+
+Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |A x' - (y + sigma e)|^2`` with fresh
+noise ``e`` for each sample (randomise-then-optimise), which brings its misfit to the noise level and leaves the flow's
+density behind.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bayesinv.inference.samples import Samples, labelled
+from bayesinv.physics import cgls
+from bayesinv.seeding import normal, stream
+
+if TYPE_CHECKING:
+    from bayesinv.inference.posterior import Posterior
+    from bayesinv.reversible import Condition
+
+__all__ = ["Conditioned"]
+
+
+class Conditioned:
+    """``p(x | y)`` for one record or a batch of them; made by calling a `Posterior`.
+
+    Attributes:
+        y: the data ``(batch, *data_shape)``.
+        sigma: the noise levels ``(batch,)``.
+    """
+
+    def __init__(self, posterior: Posterior, y: Tensor, sigma: Tensor, single: bool) -> None:
+        self.posterior, self.single = posterior, single
+        device = posterior.image_mean.device
+        self.y, self.sigma = y.to(device), sigma.to(device)
+        self._condition: Condition = None
+
+    def condition(self) -> Condition:
+        """What the flow is given: the summary network's output, computed once."""
+        if self._condition is None:
+            with torch.no_grad():
+                self._condition = self.posterior.summary_network(self.posterior.summarise(self.y, self.sigma))
+        return self._condition
+
+    def draw(self, n: int, *, seed: int = 0, refine: int = 0, batch_size: int = 64) -> Tensor:
+        """The samples as a tensor ``(n, batch, channels, *space)``.
+
+        Raises:
+            ValueError: if ``n`` is not positive or ``refine`` negative.
+        """
+        if refine < 0:
+            raise ValueError(f"expected refine=0 or more data-consistency steps, got {refine}")
+        posterior = self.posterior
+        drawn = posterior.flow.sample(
+            n, self.condition(), seed=seed, temperature=posterior.temperature, batch_size=batch_size
+        )
+        drawn = posterior.restored(drawn)
+        if refine:
+            step = max(1, batch_size // len(self.y))
+            parts = [self._refined(drawn[i : i + step], refine, seed, i) for i in range(0, n, step)]
+            drawn = torch.cat(parts)
+        return drawn
+
+    def sample(self, n: int, *, seed: int = 0, refine: int = 0, batch_size: int = 64) -> Samples:
+        """Draws ``n`` images for each record.
+
+        Args:
+            n: number of samples.
+            seed: sample ``i`` of record ``j`` depends on ``(seed, i, j)`` only.
+            refine: data-consistency steps on each sample; with any, `log_prob` is no longer their density.
+            batch_size: how many images pass the network at once.
+
+        Returns:
+            `Samples` with dims ``(sample, [observation,] channel, *space)``, coordinates, units, the data, and the
+            misfit ``chi2`` of each sample.
+
+        Raises:
+            ValueError: if ``n`` is not positive or ``refine`` negative.
+        """
+        began = time.perf_counter()
+        drawn = self.draw(n, seed=seed, refine=refine, batch_size=batch_size)
+        forward = self.posterior.problem.forward
+        chi2 = torch.stack([self._chi2(x) for x in drawn])
+        seconds = time.perf_counter() - began
+        if self.single:
+            drawn, chi2 = drawn[:, 0], chi2[:, 0]
+        lead = ("sample",) if self.single else ("sample", "observation")
+        y = self.y[0] if self.single else self.y
+        data = labelled(
+            _numpy(y), forward.data_axes, leading=lead[1:], quantity=forward.data_quantity, unit=forward.data_unit
+        )
+        import xarray as xr
+
+        return Samples(
+            labelled(_numpy(drawn), forward.model_axes, leading=lead, quantity=forward.quantity, unit=forward.unit),
+            data=self.posterior.mark(data),
+            sigma=xr.DataArray(_numpy(self.sigma[0] if self.single else self.sigma), dims=lead[1:]),
+            chi2=xr.DataArray(_numpy(chi2), dims=lead),
+            provenance=self._provenance(n, seed, refine, seconds),
+        )
+
+    def log_prob(self, x: Any) -> Tensor:
+        """The log density in nats of images ``(batch, *model_shape)``, or one image for one record; ``(batch,)``.
+
+        Raises:
+            ValueError: for images of another shape, or not as many as records.
+        """
+        posterior = self.posterior
+        forward = posterior.problem.forward
+        x = torch.as_tensor(x, dtype=torch.float32, device=self.y.device)
+        x = x[None] if x.ndim == len(forward.model_shape) else x
+        forward.check_model(x)
+        condition = self.condition()
+        if len(x) != len(self.y):
+            if len(self.y) != 1:
+                raise ValueError(f"expected as many images as records ({len(self.y)}), got {len(x)}")
+            condition = (
+                tuple(part.expand(len(x), *part.shape[1:]) for part in condition)
+                if isinstance(condition, tuple)
+                else condition if condition is None else condition.expand(len(x), *condition.shape[1:])
+            )
+        value = posterior.flow.log_prob(posterior.standardised(x), condition, temperature=posterior.temperature)
+        return value - posterior.image_scale.log() * x[0].numel()
+
+    def _refined(self, x: Tensor, steps: int, seed: int, start: int) -> Tensor:
+        key = stream("refine")
+        shape = tuple(torch.view_as_real(self.y).shape) if self.y.is_complex() else tuple(self.y.shape)
+        noise = torch.stack([normal(shape, seed, key, start + i) for i in range(len(x))]).to(self.y.device)
+        noise = torch.view_as_complex(noise) if self.y.is_complex() else noise
+        level = self.sigma.view(-1, *[1] * (self.y.ndim - 1))
+        return cgls(self.posterior.problem.forward.operator, self.y + level * noise, iterations=steps, start=x)
+
+    def _chi2(self, x: Tensor) -> Tensor:
+        residual = self.posterior.problem.forward.operator(x) - self.y
+        return residual.abs().square().flatten(1).mean(1) / self.sigma**2
+
+    def _provenance(self, n: int, seed: int, refine: int, seconds: float) -> dict[str, Any]:
+        posterior = self.posterior
+        return {
+            "samples": n,
+            "seed": seed,
+            "refine": refine,
+            "temperature": posterior.temperature,
+            "seconds": round(seconds, 3),
+            "problem": posterior.record["problem"],
+            "training": posterior.record.get("training", {}),
+        }
+
+
+def _numpy(tensor: Tensor) -> Any:
+    return tensor.detach().cpu().numpy()

@@ -1,0 +1,222 @@
+r"""`Posterior`: an amortized ``p(x | y)``, the density ``log q(x | y) = log flow((x - mu)/s; h(c(y))) - sum log s``.
+
+``c(y)`` is computed by physics (`bayesinv.inference.summaries`), ``h`` is the summary network, ``mu`` and ``s`` are the
+mean and standard deviation of the prior images, so that the flow works on numbers of order one. Conditioned on data it
+is a distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bayesinv.flows import Flow
+from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
+from bayesinv.inference.baseline import Baseline, reconstruct
+from bayesinv.inference.conditioned import Conditioned
+from bayesinv.inference.data import as_batch
+from bayesinv.inference.files import read_posterior, write_posterior
+from bayesinv.inference.problem import Problem, load_problem
+from bayesinv.inference.summaries import Summary, summarise, summary_channels
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Posterior"]
+
+
+class Posterior(nn.Module):
+    """An amortized posterior of one problem; make it with `build` or `load`, train it with `bayesinv.fit`.
+
+    Attributes:
+        flow: density of ``x`` given the conditions.
+        summary_network: digests the summary images into the flow's conditions.
+        record: JSON-able description: problem, architecture, training, versions.
+
+    Example:
+        >>> from bayesinv.inference import Posterior, load_problem
+        >>> problem = load_problem("deblur", size=16)
+        >>> posterior = Posterior.build(problem, steps=1)
+        >>> x, y, sigma = problem.sample(1, seed=0)
+        >>> posterior(y[0]).sample(3, seed=1).values.shape
+        (3, 1, 16, 16)
+    """
+
+    image_mean: Tensor
+    image_scale: Tensor
+    summary_scale: Tensor
+    temperature_: Tensor
+    target_noise_: Tensor
+
+    def __init__(self, problem: Problem, flow: Flow, summary_network: nn.Module, record: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.problem, self.flow, self.summary_network = problem, flow, summary_network
+        self.record = dict(record)
+        self.register_buffer("image_mean", torch.zeros(()))
+        self.register_buffer("image_scale", torch.ones(()))
+        self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
+        self.register_buffer("temperature_", torch.ones(()))
+        self.register_buffer("target_noise_", torch.zeros(()))
+
+    @classmethod
+    def build(
+        cls,
+        problem: Problem,
+        *,
+        flow: str | Flow = "glow",
+        summary: Summary = "cgls",
+        summary_network: str | nn.Module = "unet",
+        baseline: Baseline = "cgls",
+        steps: int | None = None,
+        hidden: int | None = None,
+        levels: int | None = None,
+        seed: int = 0,
+    ) -> Posterior:
+        """An untrained posterior with defaults by the size of the problem.
+
+        Args:
+            problem: prior and forward model.
+            flow: ``"glow"``, or a `Flow` of the problem's model shape.
+            summary: what is computed from the data by physics: ``"cgls"``, ``"adjoint"``, ``"data"``.
+            summary_network: ``"unet"``, or a module from summary images to the flow's condition.
+            baseline: the classical reconstruction that reports compare with: ``"cgls"`` or ``"regularised"``.
+            steps: flow steps a level.
+            hidden: hidden channels of the couplings.
+            levels: number of scales.
+            seed: of the initial weights.
+
+        Raises:
+            ValueError: for an unknown name, or a size that the levels cannot halve (sizes that would do are named).
+        """
+        shape, forward = problem.forward.model_shape, problem.forward
+        if isinstance(flow, Flow) and flow.shape != shape:
+            raise ValueError(f"expected a flow of shape {shape}, got one of {flow.shape}")
+        design = Architecture.default(
+            shape, summary_channels(summary, forward), steps=steps, hidden=hidden, levels=levels
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = build_networks(design, flow, summary_network)
+        record = {
+            "problem": {"name": problem.name, "parameters": problem.parameters, "operator": forward.fingerprint()},
+            "architecture": design.to_dict(),
+            "custom": describe_custom(flow, summary_network),
+            "summary": summary,
+            "baseline": {"kind": baseline},
+            "seed": seed,
+        }
+        return cls(problem, *made, record)
+
+    @property
+    def summary(self) -> Summary:
+        """Which summary the physics computes."""
+        kind: Summary = self.record["summary"]
+        return kind
+
+    @property
+    def temperature(self) -> float:
+        """Standard deviation of the latent, chosen on validation pairs so that intervals cover as they say."""
+        return float(self.temperature_)
+
+    @property
+    def target_noise(self) -> float:
+        """Standard deviation of the noise on the images that the posterior was trained on, in the image's unit."""
+        return float(self.target_noise_)
+
+    def summarise(self, y: Tensor, sigma: Tensor) -> Tensor:
+        """Scaled summary images ``(batch, channels, *space)`` of data ``y`` with noise levels ``sigma (batch,)``."""
+        return self.scaled(summarise(self.summary, self.problem.forward, y, sigma))
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Summary images over their standard deviation in training."""
+        return images / self.summary_scale.view(-1, *[1] * (images.ndim - 2))
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """``(x - mu) / s``."""
+        return (x - self.image_mean) / self.image_scale
+
+    def restored(self, u: Tensor) -> Tensor:
+        """``mu + s u``."""
+        return self.image_mean + self.image_scale * u
+
+    def baseline(self, y: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """The classical reconstruction ``(batch, *model_shape)``, as tuned during `fit`."""
+        settings = self.record["baseline"]
+        if len(settings) < 2:
+            raise ValueError("expected a posterior that was fitted: its baseline is tuned on the validation pairs")
+        return reconstruct(settings, self.problem.forward, y)
+
+    def forward(self, y: Any, sigma: Any = None) -> Conditioned:
+        """The distribution of images given data.
+
+        Args:
+            y: one record ``data_shape`` or a batch ``(batch, *data_shape)``; array, tensor or ``xarray.DataArray``.
+            sigma: known noise level, a number or ``(batch,)``; absent, the problem's own.
+
+        Raises:
+            ValueError: for a wrong shape or dtype, NaN or infinity, or data marked as another operator's.
+        """
+        y, single = as_batch(y, self.problem.forward)
+        if sigma is None:
+            sigma = self.problem.forward.noise.sigma_of(y)
+        sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).expand(y.shape[0])
+        if not bool((torch.isfinite(sigma) & (sigma > 0)).all()):
+            raise ValueError("expected positive, finite noise levels sigma")
+        return Conditioned(self, y, sigma, single)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes one file, atomically: safetensors, with the record as JSON; no pickle.
+
+        Raises:
+            OSError: if it cannot be written; a former file of that name is left as it was.
+        """
+        return write_posterior(path, self.state_dict(), self.record)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        problem: Problem | None = None,
+        modules: Mapping[str, Flow | nn.Module] | None = None,
+    ) -> Posterior:
+        """Reads what `save` wrote.
+
+        Args:
+            path: the file.
+            problem: the problem, where it is not an installed plug-in's.
+            modules: ``{"flow": ..., "summary_network": ...}`` where they were the user's own.
+
+        Raises:
+            ValueError: for a truncated or altered file, another operator, or missing parts.
+        """
+        state, record = read_posterior(path)
+        named = record["problem"]
+        if problem is None:
+            if named["name"] is None:
+                raise ValueError("expected problem=..., since this posterior was trained on a problem of one's own")
+            problem = load_problem(named["name"], **named["parameters"])
+        found = problem.forward.fingerprint()
+        if found != named["operator"]:
+            raise ValueError(f"expected the operator {named['operator']} this posterior was trained for, got {found}")
+        given = dict(modules or {})
+        missing = sorted(set(record["custom"]) - set(given))
+        if missing:
+            raise ValueError(f"expected modules={{...}} with the user's own {', '.join(missing)}")
+        design = Architecture.from_dict(record["architecture"])
+        flow, network = build_networks(design, given.get("flow", "glow"), given.get("summary_network", "unet"))
+        posterior = cls(problem, flow, network, record)
+        try:
+            posterior.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"expected the weights of this architecture in {Path(path).name}: {error}") from error
+        return posterior.eval()
+
+    def mark(self, y: xr.DataArray) -> xr.DataArray:
+        """Marks data with the operator's fingerprint, which a posterior of another operator then refuses."""
+        return y.assign_attrs(operator=self.record["problem"]["operator"])

@@ -1,0 +1,152 @@
+"""The figures of a diagnosis: from what was kept of each observation's samples to metrics and labelled arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesinv.inference.accuracy import error_spread_correlation, psnr, snr, spread_bins
+from bayesinv.inference.calibration import (
+    contraction,
+    coverage,
+    coverage_by_region,
+    coverage_curve,
+    interval_ranks,
+    rank_histogram,
+)
+from bayesinv.inference.samples import labelled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Scores", "label_images", "score"]
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics, their standard errors over observations, and the labelled arrays behind them."""
+
+    metrics: dict[str, float]
+    errors: dict[str, float]
+    dataset: xr.Dataset
+
+
+def score(
+    x: Array,
+    target: Array,
+    drawn: Mapping[str, Array],
+    *,
+    samples: int,
+    level: float = 0.9,
+    peak: float | None = 1.0,
+    regions: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+) -> Scores:
+    """All figures of a diagnosis.
+
+    Args:
+        x: clean images, ``(N, channels, *space)``.
+        target: images with the noise of training, same shape.
+        drawn: per observation, stacked: ``rank``, ``mean``, ``std``, ``std_even``, ``std_odd`` (of every second
+            sample), ``baseline``, ``refined`` (images), ``chi2_raw``, ``chi2_refined``,
+            ``heldout_nats_per_dim``, ``max_abs_sample`` (numbers). Refined ones may be absent.
+        samples: number of samples behind ``rank``, ``mean`` and ``std``.
+        level: level of the intervals.
+        peak: peak value of the PSNR; ``None`` takes the range of each image.
+        regions: name -> membership of each pixel.
+    """
+    per = _per_observation(x, drawn, peak)
+    metrics = {name: float(values.mean()) for name, values in per.items()}
+    errors = {name: float(values.std(ddof=1) / math.sqrt(len(x))) for name, values in per.items()}
+    per["max_abs_sample"] = drawn["max_abs_sample"]
+    metrics["max_abs_sample"] = float(drawn["max_abs_sample"].max())
+    metrics["error_spread_correlation"] = error_spread_correlation(target, drawn["mean"], drawn["std"])
+    prior = x.var(0, ddof=1)
+    metrics["contraction"] = float(1 - (drawn["std"] ** 2).mean() / prior.mean()) if prior.mean() > 0 else math.nan
+    arrays: dict[str, tuple[str, Array]] = {}
+
+    key = f"coverage_{round(100 * level)}"
+    overall = coverage(drawn["rank"], samples, level=level)
+    per["coverage"] = overall.per_observation
+    found = {key: overall}
+    for suffix, image in (("", x), ("_predicted", drawn["mean"])):
+        inside = coverage_by_region(drawn["rank"], samples, _masks(regions or {}, image), level=level)
+        found |= {f"{key}_{name}{suffix}": value for name, value in inside.items()}
+    metrics |= {name: value.value for name, value in found.items()}
+    errors |= {name: value.standard_error for name, value in found.items()}
+    metrics["coverage_nominal"] = overall.nominal
+    nominal, covered, covered_error = coverage_curve(drawn["rank"], samples)
+    arrays |= {"curve_found": ("curve_nominal", covered), "curve_error": ("curve_nominal", covered_error)}
+
+    bins = spread_bins(target, drawn["mean"], drawn["std_odd"], samples, by=drawn["std_even"])
+    for number, (ratio, error) in enumerate(zip(bins.ratio, bins.standard_error, strict=True), start=1):
+        metrics[f"spread_ratio_bin_{number}"], errors[f"spread_ratio_bin_{number}"] = float(ratio), float(error)
+    arrays |= {"spread": ("spread_bin", bins.spread), "error": ("spread_bin", bins.error)}
+    arrays |= {"spread_ratio": ("spread_bin", bins.ratio), "spread_ratio_error": ("spread_bin", bins.standard_error)}
+
+    coarse = rank_histogram(drawn["rank"], samples, bins=10)
+    worst = int(np.argmax(np.abs(coarse.density - 1)))
+    metrics["rank_deviation"] = float(abs(coarse.density[worst] - 1))
+    errors["rank_deviation"] = float(coarse.standard_error[worst])
+    fine = rank_histogram(drawn["rank"], samples)
+    arrays |= {"rank_density": ("rank_bin", fine.density), "rank_error": ("rank_bin", fine.standard_error)}
+    arrays |= {"rank_band": ("rank_bin", fine.band), "rank_edges": ("rank_edge", fine.edges)}
+
+    arrays |= {name: ("observation", values) for name, values in per.items()}
+    dataset = xr.Dataset(arrays, coords={"curve_nominal": nominal, "spread_bin": np.arange(1, len(bins.ratio) + 1)})
+    return Scores(metrics, errors, dataset)
+
+
+def _per_observation(x: Array, drawn: Mapping[str, Array], peak: float | None) -> dict[str, Array]:
+    per: dict[str, Array] = {}
+    for name, stored in (("posterior_mean", "mean"), ("baseline", "baseline"), ("refined", "refined")):
+        if stored in drawn:
+            per[f"psnr_{name}"] = psnr(x, drawn[stored], peak=peak)
+            per[f"snr_{name}"] = snr(x, drawn[stored])
+    return per | {name: drawn[name] for name in ("chi2_raw", "chi2_refined", "heldout_nats_per_dim") if name in drawn}
+
+
+def _masks(regions: Mapping[str, Callable[[Tensor], Tensor]], image: Array) -> dict[str, Array]:
+    import torch
+
+    return {name: member(torch.from_numpy(image)).numpy() for name, member in regions.items()}
+
+
+def label_images(
+    forward: Any, x: Array, drawn: Mapping[str, Array], *, samples: int, level: float = 0.9, examples: int = 4
+) -> xr.Dataset:
+    """Maps over pixels (coverage, contraction) and the images of the first `examples` observations, labelled."""
+    axes = _axes(forward, x.shape)
+    quantity, unit = getattr(forward, "quantity", "x"), getattr(forward, "unit", "1")
+    first, last, _ = interval_ranks(samples, level)
+    inside = ((drawn["rank"] >= first) & (drawn["rank"] <= last)).mean(0)
+    learnt = contraction(np.sqrt((drawn["std"] ** 2).mean(0)), x.var(0, ddof=1))
+    maps = {
+        "coverage_map": labelled(inside, axes, quantity=f"coverage of the {level:.0%} interval"),
+        "contraction_map": labelled(learnt, axes, quantity="contraction"),
+    }
+    for name in ("truth", "mean", "std", "baseline", "refined", "sample"):
+        values = x if name == "truth" else drawn.get(name)
+        if values is None:
+            continue
+        maps[f"example_{name}"] = labelled(values[:examples], axes, leading=("example",), quantity=quantity, unit=unit)
+    return xr.Dataset(maps)
+
+
+def _axes(forward: Any, shape: Sequence[int]) -> list[Any]:
+    given = list(getattr(forward, "model_axes", ()) or ())
+    if given:
+        return given
+    names = {1: ["x"], 2: ["z", "x"], 3: ["z", "y", "x"]}.get(len(shape) - 2, [])
+    return [
+        SimpleNamespace(name=name, unit="pixel", coordinates=np.arange(size))
+        for name, size in zip(names, shape[2:], strict=True)
+    ]

@@ -1,0 +1,87 @@
+r"""The temperature: the latent standard deviation at which validation pairs are best covered.
+
+A flow trained by maximum likelihood on a finite budget is somewhat over-confident where the data say little. The
+latent is scaled by the ``T`` of least worst miss among: coverage of the 90 % interval over all pixels (in units of
+0.02) and in each region of the posterior mean (0.03), and the ratio of error to spread in the upper four of five spread
+bins (0.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bayesinv.inference.accuracy import spread_bins
+from bayesinv.inference.calibration import coverage, ranks
+from bayesinv.inference.posterior import Posterior
+from bayesinv.seeding import normal, stream
+
+__all__ = ["choose_temperature"]
+
+_SAMPLES = 49
+_GRID = (0.9, 0.95, 1.0, 1.03, 1.06, 1.09, 1.12, 1.16, 1.2)
+
+
+def choose_temperature(
+    posterior: Posterior,
+    x: Tensor,
+    c: Tensor,
+    *,
+    seed: int,
+    regions: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> float:
+    """Sets nothing; returns the temperature for validation images ``x`` with scaled summaries ``c``.
+
+    The misses of a coarse walk over the grid, from 1 towards the better side, with the same latents throughout.
+    """
+    noise = posterior.target_noise
+    target = torch.stack([image + noise * normal(image.shape, seed, stream("target noise"), i) for i, image in enumerate(x.cpu())])
+    regions = dict(regions or {})
+    misses: dict[float, float] = {}
+
+    def miss(temperature: float) -> float:
+        if temperature not in misses:
+            misses[temperature] = _miss(posterior, x, target, c, temperature, seed, regions)
+            if advance is not None:
+                advance(1)
+        return misses[temperature]
+
+    at = _GRID.index(1.0)
+    step = 1 if miss(_GRID[at + 1]) < miss(_GRID[at]) else -1
+    while 0 <= at + step < len(_GRID) and miss(_GRID[at + step]) < miss(_GRID[at]):
+        at += step
+    return _GRID[at]
+
+
+def _miss(
+    posterior: Posterior,
+    x: Tensor,
+    target: Tensor,
+    c: Tensor,
+    temperature: float,
+    seed: int,
+    regions: Mapping[str, Callable[[Tensor], Tensor]],
+) -> float:
+    means, stds, rank = [], [], []
+    with torch.no_grad():
+        for i in range(len(x)):
+            condition = posterior.summary_network(c[i : i + 1])
+            drawn = posterior.flow.sample(_SAMPLES, condition, seed=seed + i, temperature=temperature)[:, 0]
+            values = posterior.restored(drawn).cpu().numpy()
+            means.append(values.mean(0))
+            stds.append(values.std(0, ddof=1))
+            rank.append(ranks(target[i].numpy(), values))
+    mean, std, ranked = np.stack(means), np.stack(stds), np.stack(rank)
+    whole = coverage(ranked, _SAMPLES)
+    figures = [abs(whole.value - whole.nominal) / 0.02]
+    for inside in regions.values():
+        for image in (torch.from_numpy(mean), x.cpu()):
+            part = coverage(ranked, _SAMPLES, where=inside(image).numpy())
+            figures.append(abs(part.value - part.nominal) / 0.03)
+    bins = spread_bins(target.numpy(), mean, std, _SAMPLES)
+    figures += [abs(float(ratio) - 1) / 0.15 for ratio in bins.ratio[1:]]
+    return float(max(figures))

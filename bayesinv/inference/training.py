@@ -1,0 +1,387 @@
+r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the same to the bit.
+
+Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
+jointly (`bayesinv.inference.objective`). Images bear noise that falls geometrically to ``target_noise``. The weights are
+averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation pairs.
+Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
+from bayesinv.inference.baseline import tune_baseline
+from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bayesinv.inference.history import History
+from bayesinv.inference.interrupt import interruptible
+from bayesinv.inference.objective import Objective
+from bayesinv.inference.pairs import load_pairs
+from bayesinv.inference.posterior import Posterior
+from bayesinv.inference.problem import Problem
+from bayesinv.inference.progress import Bar, progress_bar
+from bayesinv.inference.runs import finished_run, prepare_run, provenance
+from bayesinv.inference.temperature import choose_temperature
+from bayesinv.seeding import generator, normal, stream
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["fit"]
+
+_log = logging.getLogger(__name__)
+_NAN_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that a run depends on; two runs with one plan end with the same weights."""
+
+    simulations: int | None
+    pairs: str | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    head_fraction: float
+    head_weight: float
+    target_noise: tuple[float, float]
+    validation: int
+    patience: int
+    averaging: float
+    clip: float
+    checkpoint_steps: int
+    seed: int
+
+    @property
+    def epoch_steps(self) -> int:
+        return 250 if self.simulations is None else max(1, self.simulations // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.epoch_steps
+
+
+def fit(
+    posterior: Posterior,
+    problem: Problem,
+    *,
+    simulations: int | str | Path | None = 4000,
+    epochs: int = 10,
+    seed: int = 0,
+    out: str | Path | None = None,
+    batch_size: int = 16,
+    learning_rate: float = 2e-3,
+    head_fraction: float = 0.35,
+    head_weight: float = 0.5,
+    target_noise: tuple[float, float] = (0.25, 0.05),
+    validation: int = 100,
+    patience: int = 10,
+    averaging: float = 0.995,
+    clip: float = 5.0,
+    checkpoint_steps: int = 100,
+    restart: bool = False,
+    show_progress: bool = True,
+    device: str = "auto",
+) -> History:
+    """Trains ``posterior`` in place; with ``out``, resumes what was interrupted and reuses what is finished.
+
+    Args:
+        posterior: what to train, of the same problem.
+        problem: the simulator.
+        simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
+            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps).
+        epochs: passes over the pairs; sets the number of optimizer steps, on which all schedules count.
+        seed: of pairs, order, mirroring and image noise.
+        out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
+        batch_size: pairs a step.
+        learning_rate: peak of Adam's rate; 100 steps of warm-up, cosine to zero.
+        head_fraction: share of the steps that train the head of the summary network alone.
+        head_weight: weight of the head's squared error afterwards.
+        target_noise: first and last standard deviation of the noise on the images, over that of the images.
+        validation: number of held-out pairs for best weights, temperature and baseline.
+        patience: epochs without a better held-out loss before training stops early.
+        averaging: decay of the exponential moving average of the weights.
+        clip: largest gradient norm.
+        checkpoint_steps: steps between two checkpoints.
+        restart: whether to throw a former run in ``out`` away.
+        show_progress: whether to show a bar with loss (nats per dimension), rate and time left.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+
+    Returns:
+        The history: a row for each epoch, seconds, temperature.
+
+    Raises:
+        ValueError: for settings out of range, a posterior of another problem, or ``out`` holding a run with other
+            settings (the message names ``restart``).
+        FloatingPointError: if the loss stays non-finite (the message says what to do).
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
+        OSError: if ``out`` cannot be written; the last good checkpoint stays.
+
+    Source: the recipe follows Kingma and Ba 2015, arXiv 1412.6980 (Adam); Loshchilov and Hutter 2017,
+    arXiv 1608.03983 (cosine); Polyak and Juditsky 1992, doi 10.1137/0330046 (averaging).
+    """
+    stored = str(simulations) if isinstance(simulations, (str, Path)) else None
+    pairs = None if stored is None else load_pairs(stored, problem)
+    count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
+    plan = _Plan(
+        count, stored, epochs, batch_size, learning_rate, head_fraction, head_weight, target_noise, validation,
+        patience, averaging, clip, checkpoint_steps, seed,
+    )  # fmt: skip
+    _check(plan, posterior, problem)
+    settings = {**asdict(plan), "target_noise": list(target_noise), "architecture": posterior.record["architecture"],
+                "summary": posterior.summary, "problem": posterior.record["problem"], "start": posterior.record["seed"]}  # fmt: skip
+    folder = prepare_run(out, restart=restart)
+    done = finished_run(folder, settings)
+    if done is not None:
+        posterior.load_state_dict(done[0])
+        posterior.record.update(done[1])
+        return done[2]
+    run = _Run(posterior, problem, plan, settings, folder, pairs, device)
+    with progress_bar(show_progress) as bar:
+        return run.train(bar)
+
+
+class _Run:
+    """One training: the parts that its steps share."""
+
+    def __init__(
+        self,
+        posterior: Posterior,
+        problem: Problem,
+        plan: _Plan,
+        settings: Mapping[str, Any],
+        folder: Path | None,
+        pairs: tuple[Tensor, Tensor, Tensor] | None,
+        device: str,
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        self.posterior, self.problem, self.plan, self.settings = posterior, problem, plan, settings
+        self.folder, self.pairs = folder, pairs
+        self.fabric: Fabric = Fabric(accelerator=device, devices=1)
+        self.axes = tuple(
+            2 + i for i, axis in enumerate(problem.forward.model_axes) if axis.name in problem.forward.mirror
+        )
+        self.seed_train, self.seed_validation = (derived_seed(plan.seed, p) for p in ("training", "validation"))
+        self.head_steps = 0
+
+    def train(self, bar: Bar) -> History:
+        plan, posterior = self.plan, self.posterior
+        bank, held = self._banks(bar)
+        if not posterior.record["baseline"].get("tuned"):
+            tuned = tune_baseline(posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y)
+            posterior.record["baseline"] = {**tuned, "tuned": True}
+        self._normalise(bank if bank is not None else held)
+        objective = Objective(posterior)
+        self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
+        optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99))
+        wrapped, optimizer = self.fabric.setup(objective, optimizer)
+        posterior.to(self.fabric.device)
+        state = Checkpoint(step=0, average=_copied(posterior), best={}, history=History())
+        load_checkpoint(self.folder, self.settings, posterior, optimizer, state)
+        resumed = state.step
+        began = time.perf_counter() - state.history.seconds
+        bar.start("training", plan.steps, done=resumed)
+        bad = 0
+        loss = math.nan
+        with interruptible() as stop:
+            while state.step < plan.steps and not state.stopped:
+                loss, sound = self._step(wrapped, optimizer, bank, state)
+                bad = 0 if sound else bad + 1
+                if bad >= _NAN_PATIENCE:
+                    raise FloatingPointError(
+                        f"the loss was not finite in {bad} steps in a row before step {state.step}: lower learning_rate "
+                        f"(now {plan.learning_rate}), raise target_noise, or look for outliers in the images"
+                    )
+                bar.advance(1, f"loss {loss:+.3f} nats/dim" if state.step > self.head_steps else f"head mse {loss:.4f}")
+                state.history.seconds = time.perf_counter() - began
+                if state.step % plan.epoch_steps == 0 or state.step == plan.steps:
+                    self._evaluate(wrapped, held, state, loss)
+                if stop.asked or state.step % plan.checkpoint_steps == 0 or state.step == plan.steps:
+                    save_checkpoint(self.folder, self.settings, posterior, optimizer, state)
+                if stop.asked:
+                    where = f"; the same command goes on from step {state.step}" if self.folder else ""
+                    raise KeyboardInterrupt(f"training interrupted at step {state.step} of {plan.steps}{where}")
+        return self._finish(held, state, bar)
+
+    def _banks(self, bar: Bar) -> tuple[Bank | None, Bank]:
+        plan = self.plan
+        bar.start("simulating", (plan.simulations or 0) + plan.validation)
+        bank = None
+        if plan.simulations is not None:
+            bank = simulate_bank(
+                self.problem, self.posterior.summary, plan.simulations, self.seed_train,
+                pairs=self.pairs, keep_data=False, advance=bar.advance,
+            )  # fmt: skip
+        held = simulate_bank(
+            self.problem, self.posterior.summary, plan.validation, self.seed_validation, advance=bar.advance
+        )
+        return bank, held
+
+    def _normalise(self, bank: Bank) -> None:
+        posterior = self.posterior
+        posterior.image_mean.copy_(bank.x.mean())
+        posterior.image_scale.copy_(bank.x.std())
+        axes = [0, *range(2, bank.c.ndim)]
+        posterior.summary_scale.copy_(bank.c.square().mean(axes).sqrt())
+        posterior.target_noise_.copy_(self.plan.target_noise[1] * bank.x.std())
+        if not bool((posterior.summary_scale > 0).all() & (posterior.image_scale > 0)):
+            raise ValueError("expected images and summaries that vary, got constant ones from the simulator")
+
+    def _step(self, objective: Any, optimizer: Any, bank: Bank | None, state: Checkpoint) -> tuple[float, bool]:
+        """One optimizer step; returns the loss and whether it was finite (if not, the step is skipped)."""
+        plan, step = self.plan, state.step
+        head_only = step < self.head_steps
+        u, c = self._batch(bank, step)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.learning_rate * _schedule(step, plan.steps)
+        nll, mse = objective(u, c, head_only)
+        loss = mse if head_only else nll + plan.head_weight * mse
+        optimizer.zero_grad(set_to_none=True)
+        sound = bool(torch.isfinite(loss))
+        if sound:
+            self.fabric.backward(loss)
+            norm = self.fabric.clip_gradients(objective, optimizer, max_norm=plan.clip, error_if_nonfinite=False)
+            sound = bool(torch.isfinite(norm))
+        if sound:
+            optimizer.step()
+        else:
+            _log.warning("step %d skipped: its loss or gradient is not finite", step)
+        state.step += 1
+        _average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
+        return float((mse if head_only else nll).detach()), sound
+
+    def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
+        plan, posterior = self.plan, self.posterior
+        if bank is None:
+            fresh = simulate_bank_step(self.problem, posterior, plan.batch_size, self.seed_train, step)
+            x, c = fresh.x, fresh.c
+        else:
+            epoch, at = divmod(step, plan.epoch_steps)
+            order = generator(plan.seed, stream("order"), epoch).permutation(len(bank))
+            chosen = torch.from_numpy(order[at * plan.batch_size : (at + 1) * plan.batch_size])
+            x, c = bank.x[chosen], bank.c[chosen]
+        x, c = mirrored(x, c, self.axes, plan.seed, step)
+        first, last = plan.target_noise
+        share = min(1.0, step / (0.7 * plan.steps))
+        noise = first ** (1 - share) * last**share * normal(x.shape, plan.seed, stream("image noise"), step)
+        device = self.fabric.device
+        return posterior.standardised(x.to(device)) + noise.to(device), posterior.scaled(c.to(device))
+
+    def _evaluate(self, objective: Any, held: Bank, state: Checkpoint, loss: float) -> None:
+        """Held-out loss of the averaged weights, with the last image noise; keeps the best."""
+        plan, posterior = self.plan, self.posterior
+        row: dict[str, Any] = {"step": state.step, "epoch": state.step // plan.epoch_steps, "loss": loss,
+                               "phase": "head" if state.step <= self.head_steps else "joint",
+                               "learning_rate": plan.learning_rate * _schedule(state.step - 1, plan.steps),
+                               "seconds": round(state.history.seconds, 3)}  # fmt: skip
+        with _weights(posterior, state.average), torch.no_grad():
+            posterior.eval()
+            row["heldout"], row["heldout_mse"] = self._heldout(objective, held, state.step <= self.head_steps)
+            posterior.train()
+        state.history.rows.append(row)
+        if row["phase"] == "joint" and math.isfinite(row["heldout"]):
+            if row["heldout"] < state.best_loss:
+                state.best_loss, state.best_step = row["heldout"], state.step
+                state.best = {name: tensor.clone() for name, tensor in state.average.items()}
+            state.stopped = state.step - state.best_step >= plan.patience * plan.epoch_steps
+        if self.folder is not None:
+            state.history.save(self.folder / "history.json")
+
+    def _heldout(self, objective: Any, held: Bank, head_only: bool) -> tuple[float, float]:
+        posterior, device = self.posterior, self.fabric.device
+        noise = normal(held.x.shape, self.plan.seed, stream("validation noise")) * self.plan.target_noise[1]
+        sums = torch.zeros(2, dtype=torch.float64)
+        for start in range(0, len(held), 50):
+            part = slice(start, start + 50)
+            u = posterior.standardised(held.x[part].to(device)) + noise[part].to(device)
+            found = torch.stack(objective(u, posterior.scaled(held.c[part].to(device)), head_only))
+            sums += found.double().cpu() * len(u)
+        nll, mse = (sums / len(held)).tolist()
+        return nll, mse
+
+    def _finish(self, held: Bank, state: Checkpoint, bar: Bar) -> History:
+        plan, posterior = self.plan, self.posterior
+        posterior.load_state_dict(state.best or state.average)
+        posterior.eval()
+        bar.start("choosing the temperature", 4)
+        began = time.perf_counter()
+        chosen = choose_temperature(
+            posterior, held.x, posterior.scaled(held.c.to(self.fabric.device)),
+            seed=derived_seed(plan.seed, "temperature"), regions=self.problem.regions, advance=bar.advance,
+        )  # fmt: skip
+        posterior.temperature_.fill_(chosen)
+        history = state.history
+        history.temperature, history.best_step = chosen, state.best_step
+        history.seconds += time.perf_counter() - began
+        posterior.record["training"] = {
+            "settings": dict(self.settings), "seconds": round(history.seconds, 2), "steps": state.step,
+            "best_step": state.best_step, "heldout_nats_per_dim": state.best_loss, "temperature": chosen,
+            **provenance(self.fabric.device),
+        }  # fmt: skip
+        posterior.to("cpu")
+        if self.folder is not None:
+            history.save(self.folder / "history.json")
+            posterior.save(self.folder / "posterior.bayesinv")
+        return history
+
+
+def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int, step: int) -> Bank:
+    """Fresh pairs for one step, those of indices ``step n`` to ``(step + 1) n`` of the stream."""
+    x, y, sigma = problem.sample(n, seed, start=step * n)
+    from bayesinv.inference.summaries import summarise
+
+    return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma))
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up over 100 steps (or a tenth of them), then a cosine to zero."""
+    warm = max(1, min(100, steps // 10))
+    return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _copied(posterior: Posterior) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in posterior.state_dict().items()}
+
+
+@torch.no_grad()
+def _average(average: dict[str, Tensor], posterior: Posterior, decay: float, joint_steps: int) -> None:
+    decay = min(decay, (1 + joint_steps) / (10 + joint_steps))
+    for name, tensor in posterior.state_dict().items():
+        if tensor.is_floating_point():
+            average[name].lerp_(tensor, 1 - decay)
+        else:
+            average[name].copy_(tensor)
+
+
+@contextmanager
+def _weights(posterior: Posterior, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """The posterior with other weights, for a while."""
+    own = _copied(posterior)
+    posterior.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        posterior.load_state_dict(own)
+
+
+def _check(plan: _Plan, posterior: Posterior, problem: Problem) -> None:
+    own, other = posterior.record["problem"]["operator"], problem.forward.fingerprint()
+    if own != other:
+        raise ValueError(f"expected the operator {own} that the posterior was built for, got a problem with {other}")
+    if plan.simulations is not None and plan.simulations < plan.batch_size:
+        raise ValueError(f"expected at least one batch of {plan.batch_size} simulations, got {plan.simulations}")
+    if plan.epochs < 1 or plan.batch_size < 1 or plan.validation < 2 or plan.checkpoint_steps < 1:
+        raise ValueError("expected epochs, batch_size and checkpoint_steps of 1 or more and 2 or more validation pairs")
+    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and min(plan.target_noise) > 0):
+        raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and positive target_noise")

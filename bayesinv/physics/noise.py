@@ -1,0 +1,128 @@
+"""Gaussian noise ``y = A x + sigma e`` with ``e ~ N(0, I)``, its level fixed, relative to the record, or drawn.
+
+Complex data count as two real numbers each: ``sigma`` is the standard deviation of either.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bayesinv.physics.operator import check_finite
+from bayesinv.seeding import generator, stream
+
+__all__ = ["GaussianNoise"]
+
+_STREAM = stream("bayesinv.physics.noise")
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """White noise of standard deviation ``sigma``, one for each record.
+
+    Args:
+        level: a positive number, or ``(low, high)`` from which each record draws its level log-uniformly.
+        relative: whether ``sigma = level * rms(A x)`` of the record, or ``sigma = level`` in the unit of the data.
+
+    Raises:
+        ValueError: if the level is not positive.
+
+    Example:
+        >>> noisy, sigma = GaussianNoise(0.05).draw(torch.ones(4, 1, 100), seed=0)
+        >>> noisy.shape, [round(s, 3) for s in sigma.tolist()]
+        (torch.Size([4, 1, 100]), [0.05, 0.05, 0.05, 0.05])
+    """
+
+    level: float | tuple[float, float]
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        low, high = self._range()
+        if not (0 < low <= high < math.inf):
+            raise ValueError(f"expected a positive noise level, or a pair (low, high) of them, got {self.level}")
+
+    def draw(self, clean: torch.Tensor, seed: int, *, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Records ``start, start + 1, ...`` of the noise stream of ``seed``, added to clean data.
+
+        Args:
+            clean: ``A x``, ``(batch, *data_shape)``.
+            seed: key of the stream; record ``i`` depends on ``(seed, start + i)`` only.
+            start: index of the first record.
+
+        Returns:
+            Noisy data of the same shape, and ``sigma (batch,)``.
+
+        Raises:
+            ValueError: if a clean record is zero and the noise is relative to it.
+        """
+        parts = _real_parts(clean)
+        levels, noise = [], []
+        low, high = self._range()
+        for index in range(start, start + len(clean)):
+            random = generator(seed, _STREAM, index)
+            levels.append(low if low == high else low * (high / low) ** random.uniform())
+            noise.append(random.standard_normal(tuple(parts.shape[1:]), dtype=np.float32))
+        sigma = torch.tensor(levels, dtype=parts.dtype, device=clean.device)
+        if self.relative:
+            rms = _rms(parts)
+            if bool((rms == 0).any()):
+                silent = start + int((rms == 0).nonzero()[0])
+                raise ValueError(
+                    f"expected clean data that are not all zero (noise is relative), got zeros in record {silent}"
+                )
+            sigma = sigma * rms
+        if not noise:
+            return clean.clone(), sigma
+        unit = torch.from_numpy(np.stack(noise)).to(parts)
+        noisy = parts + sigma.reshape(-1, *[1] * (parts.ndim - 1)) * unit
+        return (torch.view_as_complex(noisy) if clean.is_complex() else noisy), sigma
+
+    def sigma_of(self, data: torch.Tensor) -> torch.Tensor:
+        """The noise level ``(batch,)`` that the problem itself implies for noisy data ``(batch, *data_shape)``.
+
+        For a fixed relative level ``L``, ``E rms(y)^2 = rms(A x)^2 (1 + L^2)``: ``sigma = rms(y) L / sqrt(1 + L^2)``.
+
+        Raises:
+            ValueError: if levels are drawn, for then the data alone do not tell.
+        """
+        low, high = self._range()
+        if low != high:
+            raise ValueError(f"expected sigma to be given, for the noise level is drawn from {self.level}, got none")
+        parts = _real_parts(data)
+        if self.relative:
+            return _rms(parts) * (low / math.sqrt(1 + low**2))
+        return torch.full((len(data),), low, dtype=parts.dtype, device=data.device)
+
+    def log_likelihood(self, clean: torch.Tensor, data: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
+        """``log N(y; A x, sigma^2 I)`` in nats with constants, ``(batch,)``.
+
+        Args:
+            clean: ``A x``, ``(batch, *data_shape)``.
+            data: ``y`` of the same shape, or one that broadcasts against it.
+            sigma: standard deviation, one number or ``(batch,)``, taken as given.
+
+        Raises:
+            ValueError: if sigma is not positive and finite.
+        """
+        residual = _real_parts(clean - data).flatten(1)
+        sigma = torch.as_tensor(sigma, dtype=residual.dtype, device=residual.device)
+        check_finite(sigma, "sigma")
+        if not bool((sigma > 0).all()):
+            raise ValueError(f"expected a positive sigma, got {float(sigma.min())}")
+        count = residual.shape[1]
+        squares = residual.square().sum(1)
+        return -0.5 * squares / sigma**2 - count * torch.log(sigma) - 0.5 * count * math.log(2 * math.pi)
+
+    def _range(self) -> tuple[float, float]:
+        return self.level if isinstance(self.level, tuple) else (self.level, self.level)
+
+
+def _real_parts(data: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(data) if data.is_complex() else data
+
+
+def _rms(parts: torch.Tensor) -> torch.Tensor:
+    return parts.flatten(1).square().mean(1).sqrt()

@@ -1,0 +1,186 @@
+"""The figures of the report about one observation: data, reconstructions, samples, intervals, profiles, misfit.
+
+Each function takes :class:`~bayesinv.inference.samples.Samples` of one observation and returns a matplotlib ``Figure``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from bayesinv.inference.samples import Samples
+from bayesinv.reporting.panels import Scale, axis_label, common_scale, draw_panel, new_figure, quantity_label, space
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "data_figure",
+    "interval_figure",
+    "misfit_figure",
+    "profile_figure",
+    "reconstruction_figure",
+    "sample_figure",
+]
+
+_PANEL = 3.3  # inches
+_Panel: TypeAlias = tuple[xr.DataArray, str, Scale, str | None]  # image, title, scale, label of the colour bar
+
+
+def _channels(image: xr.DataArray) -> range:
+    return range(min(3, image.sizes["channel"]))
+
+
+def _suffix(image: xr.DataArray, channel: int) -> str:
+    if image.sizes["channel"] == 1:
+        return ""
+    name = image["channel"].values[channel] if "channel" in image.coords else channel
+    return f", channel {name}"
+
+
+def _grid(panels: list[list[_Panel]]) -> Figure:
+    """A figure of rows of panels; rows may differ in length."""
+    columns = max(len(row) for row in panels)
+    figure = new_figure(_PANEL * columns, 2.9 * len(panels))
+    places = figure.subplots(len(panels), columns, squeeze=False)
+    for line, row in zip(places, panels, strict=True):
+        for axes, panel in zip(line, [*row, *[None] * (columns - len(row))], strict=True):
+            if panel is None:
+                axes.set_visible(False)
+                continue
+            image, title, scale, label = panel
+            draw_panel(axes, image, title=title, scale=scale, label=label)
+    return figure
+
+
+def data_figure(samples: Samples) -> Figure | None:
+    """The observed data, on their own axes; the modulus if they are complex. None without data."""
+    data = samples.data
+    if data is None:
+        return None
+    shown = abs(data).assign_attrs(data.attrs) if np.iscomplexobj(data) else data
+    row: list[_Panel] = [
+        (shown.isel(channel=channel), f"Observed data{_suffix(shown, channel)}", common_scale(shown), None)
+        for channel in _channels(shown)
+    ]
+    figure = _grid([row])
+    if len(row) == 1:
+        figure.set_size_inches(6.0, 3.4)
+    return figure
+
+
+def reconstruction_figure(samples: Samples) -> Figure:
+    """Truth, baseline and posterior mean on one scale; standard deviation and error of the mean on another."""
+    mean, std = samples.mean(), samples.std()
+    scale = common_scale(samples.truth, mean)
+    rows: list[list[_Panel]] = []
+    error = None if samples.truth is None else abs(mean - samples.truth).assign_attrs(mean.attrs)
+    spread = common_scale(std if error is None else xr.concat([std, error], "both"), spread=True)
+    for channel in _channels(mean):
+        end = _suffix(mean, channel)
+        named = [(samples.truth, "Truth"), (samples.baseline, "Baseline"), (mean, "Posterior mean")]
+        known = [(image, name) for image, name in named if image is not None]
+        rows.append([(image.isel(channel=channel), f"{name}{end}", scale, None) for image, name in known])
+        low: list[_Panel] = [(std.isel(channel=channel), f"Posterior standard deviation{end}", spread, None)]
+        if error is not None:
+            low.append((error.isel(channel=channel), f"|Error of the mean|{end}", spread, None))
+            ratio = (error / (std * np.sqrt(1 + 1 / len(samples)))).isel(channel=channel)
+            low.append((ratio, f"|Error| / standard deviation{end}", Scale("cividis", 0.0, 3.0), ""))
+        rows.append(low)
+    return _grid(rows)
+
+
+def sample_figure(samples: Samples, *, count: int = 8) -> Figure:
+    """Several samples, on the scale of the truth (or the mean)."""
+    scale = common_scale(samples.truth, samples.mean())
+    number = min(count, len(samples))
+    rows, columns = -(-number // 4), min(4, number)
+    figure = new_figure(0.9 + 2.5 * columns, 2.6 * rows)
+    places = figure.subplots(rows, columns, squeeze=False)
+    drawn = None
+    for index, axes in enumerate(places.ravel()):
+        if index >= number:
+            axes.set_visible(False)
+            continue
+        image = samples.values.isel(sample=index, channel=0)
+        drawn = draw_panel(axes, image, title=f"Sample {index + 1}", scale=scale, bar=False)
+        axes.label_outer()
+    if drawn is not None:
+        figure.colorbar(drawn, ax=places, shrink=0.6, pad=0.01, extend="both", label=quantity_label(samples.values))
+    return figure
+
+
+def interval_figure(samples: Samples, *, level: float = 0.9) -> Figure:
+    """Lower end, upper end and width of the central credible interval of each pixel."""
+    bounds = samples.interval(level)
+    scale = common_scale(samples.truth, samples.mean())
+    lower, upper = bounds.sel(bound="lower"), bounds.sel(bound="upper")
+    width = (upper - lower).assign_attrs(samples.values.attrs)
+    rows: list[list[_Panel]] = []
+    for channel in _channels(width):
+        end = _suffix(width, channel)
+        rows.append(
+            [
+                (lower.isel(channel=channel), f"Lower end of {level:.0%} interval{end}", scale, None),
+                (upper.isel(channel=channel), f"Upper end{end}", scale, None),
+                (width.isel(channel=channel), f"Width{end}", common_scale(width, spread=True), None),
+            ]
+        )
+    return _grid(rows)
+
+
+def profile_figure(samples: Samples, *, level: float = 0.9) -> Figure:
+    """Profiles with 50 % and `level` bands: along each axis, through the row or column where the images vary most."""
+    mean = samples.mean()
+    dims = space(mean)
+    figure = new_figure(9.9, 2.7 * len(dims))
+    for axes, along in zip(figure.subplots(len(dims), 1, squeeze=False)[:, 0], dims, strict=True):
+        others = [dim for dim in dims if dim != along]
+        reference = (mean if samples.truth is None else samples.truth).isel(channel=0)
+        place: dict[str, int] = {}
+        if others:
+            strongest = reference.var(along).argmax(others)
+            place = {dim: int(strongest[dim]) for dim in others}
+        chosen = {"channel": 0, **place}
+        line = samples.values.isel(chosen)
+        at = line[along]
+        for inside, colour in ((level, "#c6dbef"), (0.5, "#6baed6")):
+            tails = ((1 - inside) / 2, (1 + inside) / 2)
+            lower, upper = line.quantile(tails, dim="sample", method="weibull", skipna=False)
+            axes.fill_between(at, lower, upper, color=colour, lw=0, label=f"{inside:.0%} interval")
+        axes.plot(at, line.mean("sample"), color="#08519c", label="posterior mean")
+        if samples.baseline is not None:
+            axes.plot(at, samples.baseline.isel(chosen), color="#e6550d", lw=1.0, ls="--", label="baseline")
+        if samples.truth is not None:
+            axes.plot(at, samples.truth.isel(chosen), color="black", lw=1.0, label="truth")
+        where = [f"{dim} = {float(mean[dim][index]):.3g} {_unit(mean, dim)}".strip() for dim, index in place.items()]
+        axes.set_title(f"Profile along {along}" + (f" at {', '.join(where)}" if where else ""))
+        axes.set(xlabel=axis_label(mean, along), ylabel=quantity_label(mean))
+        axes.margins(x=0)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _unit(array: xr.DataArray, dim: str) -> str:
+    unit = str(array[dim].attrs.get("units", "")) if dim in array.coords else ""
+    return "" if unit == "1" else unit
+
+
+def misfit_figure(samples: Samples) -> Figure | None:
+    """Histogram over samples of the chi-square per datum, 1 being the noise level. None without data misfits."""
+    if samples.chi2 is None:
+        return None
+    values = np.asarray(samples.chi2, dtype=float).ravel()
+    figure = new_figure(6.0, 2.8)
+    axes = figure.subplots()
+    axes.hist(values, bins=min(40, max(8, len(values) // 10)), color="#6baed6", edgecolor="white", lw=0.4)
+    axes.axvline(1.0, color="black", lw=1.2, ls="--", label="noise level (1)")
+    axes.axvline(values.mean(), color="#08519c", lw=1.2, label=f"mean over samples ({values.mean():.2f})")
+    axes.set(xlabel="chi-square per datum of a sample", ylabel="samples", title="Data misfit against the noise level")
+    low, high = min(values.min(), 1.0), max(values.max(), 1.0)
+    margin = 0.08 * (high - low) or 0.1
+    axes.set_xlim(low - margin, high + margin)
+    axes.legend()
+    return figure

@@ -1,0 +1,63 @@
+"""`OnPart`: a map on some of the channels, ``y = [f(x_part); x_rest]``; multiscale splits are made of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bayesinv.reversible.base import Backward, Condition, Reversible
+
+__all__ = ["OnPart"]
+
+
+class OnPart(Reversible):
+    """Applies ``inner`` to the channels ``start`` to ``stop`` and leaves the others alone.
+
+    Args:
+        inner: the map of the part, which sees ``(batch, stop - start, *space)``.
+        start: first channel of the part.
+        stop: one past its last channel.
+
+    Raises:
+        ValueError: if the part is empty or reaches past the channels of the input.
+
+    Example:
+        >>> import torch
+        >>> from bayesinv.reversible import ActNorm, OnPart
+        >>> x = torch.randn(5, 4, 8, 8)
+        >>> y, _ = OnPart(ActNorm(2), start=0, stop=2)(x)
+        >>> torch.equal(y[:, 2:], x[:, 2:])
+        True
+    """
+
+    def __init__(self, inner: Reversible, *, start: int, stop: int) -> None:
+        super().__init__()
+        if not 0 <= start < stop:
+            raise ValueError(f"expected 0 <= start < stop, got start={start}, stop={stop}")
+        self.inner, self.start, self.stop = inner, start, stop
+
+    def _part(self, x: Tensor) -> Tensor:
+        if x.shape[1] < self.stop:
+            raise ValueError(f"expected at least {self.stop} channels, got a tensor of shape {tuple(x.shape)}")
+        return x[:, self.start : self.stop]
+
+    def _joined(self, part: Tensor, x: Tensor) -> Tensor:
+        return torch.cat([x[:, : self.start], part, x[:, self.stop :]], 1)
+
+    def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        part, logdet = self.inner._forward(self._part(x), cond)
+        return self._joined(part, x), logdet
+
+    def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        part, logdet = self.inner._inverse(self._part(y), cond)
+        return self._joined(part, y), logdet
+
+    def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+        part, grad, grad_cond, grads = self.inner._backward(self._part(y), cond, self._part(grad_y), grad_logdet)
+        return self._joined(part, y), self._joined(grad, grad_y), grad_cond, grads
+
+    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
+        part, grad, grad_cond, grads = self.inner._inverse_backward(
+            self._part(x), cond, self._part(grad_x), grad_logdet
+        )
+        return self._joined(part, x), self._joined(grad, grad_x), grad_cond, grads

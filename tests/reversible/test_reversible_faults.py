@@ -1,0 +1,152 @@
+"""Planted faults: a wrong piece in any hand-written backward pass makes the laws fail. So the laws can see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import reversible_laws as laws
+import torch
+from reversible_maps import Case, coupling, step
+from torch import Tensor
+
+import bayesinv.reversible.chain as chain_module
+import bayesinv.reversible.coupling as coupling_module
+import bayesinv.reversible.squeezed as squeezed_module
+from bayesinv.reversible import ActNorm, Chain, Coupling, Householder, OnPart, Reversible, ShiftScale, Squeezed
+
+# One case a class, with every piece that its backward pass computes.
+CASES: dict[type[Reversible], Case] = {
+    ActNorm: Case(lambda: ActNorm(3), (3, 5)),
+    Householder: Case(lambda: Householder(4, reflections=3), (4, 5)),
+    Coupling: Case(lambda: coupling(4, 1, cond=2), (4, 6), (2, 6)),
+    ShiftScale: Case(lambda: ShiftScale(centre=0.3), (2, 5), (4, 5)),
+    Chain: Case(lambda: Chain(coupling(4, 1, cond=2), ActNorm(4)), (4, 6), (2, 6)),
+    OnPart: Case(lambda: OnPart(step(2, 1, cond=2), start=1, stop=3), (4, 6), (2, 6)),
+    Squeezed: Case(lambda: Squeezed(step(4, 1, cond=2)), (2, 6), (2, 6)),
+}
+SPOILT: dict[str, Callable[[Tensor], Tensor]] = {
+    "zeroed": torch.zeros_like,
+    "halved": lambda t: t / 2,
+    "flipped": torch.neg,
+}
+METHOD = {"forward": "_backward", "inverse": "_inverse_backward"}
+KINDS = [pytest.param(kind, id=kind.__name__) for kind in CASES]
+
+
+def planted(kind: type[Reversible], direction: str, piece: str, spoil: Callable[[Tensor], Tensor]) -> Any:
+    """The backward pass of ``kind`` with one piece of what it hands back spoilt."""
+    sound = getattr(kind, METHOD[direction])
+
+    def faulty(self: Reversible, out: Tensor, cond: Any, grad: Tensor, grad_logdet: Tensor) -> Any:
+        rebuilt, grad_in, grad_cond, grads = sound(self, out, cond, grad, grad_logdet)
+        if piece == "rebuilt":
+            rebuilt = spoil(rebuilt)
+        elif piece == "input":
+            grad_in = spoil(grad_in)
+        elif piece == "cond":
+            grad_cond = spoil(grad_cond)
+        else:
+            names = {p: name for name, p in self.named_parameters()}
+            grads = {p: spoil(g) if names.get(p) == piece else g for p, g in grads.items()}
+        return rebuilt, grad_in, grad_cond, grads
+
+    return faulty
+
+
+def pieces(case: Case) -> list[str]:
+    return ["input", *(["cond"] if case.cond else []), *[name for name, _ in case.layer().named_parameters()]]
+
+
+def material(case: Case) -> tuple[Reversible, Tensor, Any]:
+    return case.layer(), case.input(), case.condition()
+
+
+@pytest.mark.parametrize("how", SPOILT)
+@pytest.mark.parametrize("direction", METHOD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_law_sees_a_spoilt_piece(
+    kind: type[Reversible], direction: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x, cond = material(CASES[kind])
+    for piece in pieces(CASES[kind]):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, METHOD[direction], planted(kind, direction, piece, SPOILT[how]))
+            with pytest.raises(AssertionError, match="gradient of"):
+                laws.gradients_are_autograds(layer, x, cond)
+    laws.gradients_are_autograds(layer, x, cond)
+
+
+@pytest.mark.parametrize("direction", METHOD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_taylor_law_sees_a_zeroed_piece(
+    kind: type[Reversible], direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x, cond = material(CASES[kind])
+    for piece in pieces(CASES[kind]):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, METHOD[direction], planted(kind, direction, piece, torch.zeros_like))
+            with pytest.raises(AssertionError, match="-order slope"):
+                laws.taylor(layer, x, cond)
+
+
+@pytest.mark.parametrize("direction", METHOD)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rebuilding_law_sees_a_wrong_input(
+    kind: type[Reversible], direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x, cond = material(CASES[kind])
+    monkeypatch.setattr(kind, METHOD[direction], planted(kind, direction, "rebuilt", SPOILT["halved"]))
+    with pytest.raises(AssertionError):
+        laws.backward_rebuilds_the_input(layer, x, cond)
+
+
+@pytest.mark.parametrize("direction", METHOD)
+@pytest.mark.parametrize("kind", [p for p in KINDS if p.values[0] is not Householder])  # its logdet is constant
+def test_gradient_law_sees_a_forgotten_logdet(
+    kind: type[Reversible], direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x, cond = material(CASES[kind])
+    sound = getattr(kind, METHOD[direction])
+    monkeypatch.setattr(kind, METHOD[direction], lambda s, y, c, g, logdet: sound(s, y, c, g, 0 * logdet))
+    with pytest.raises(AssertionError, match="gradient of"):
+        laws.gradients_are_autograds(layer, x, cond)
+
+
+def overwritten(total: dict[Any, Tensor], more: dict[Any, Tensor]) -> None:
+    total.update(more)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "faulty"),
+    [
+        pytest.param(
+            coupling_module, "_raw_gradient", lambda g, t, s, m: torch.cat([g, t], 1), id="bound's derivative forgotten"
+        ),
+        pytest.param(
+            coupling_module, "_per_sample", lambda v, x: v.mean().expand(1, *[1] * (x.ndim - 1)), id="logdet averaged"
+        ),
+        pytest.param(chain_module, "add_gradients", overwritten, id="second use of a parameter overwrites the first"),
+        pytest.param(chain_module, "add_condition_gradients", lambda a, b: b, id="last layer's condition only"),
+        pytest.param(squeezed_module, "_finer", lambda g, c: g.repeat_interleave(2, 2), id="wrong adjoint of means"),
+        pytest.param(squeezed_module, "_coarser_leaf", squeezed_module.coarser, id="means that ask for no gradient"),
+    ],
+)
+def test_gradient_law_sees_a_likely_mistake(
+    module: Any, name: str, faulty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = coupling(4, 1, cond=2)
+    layer, x, cond = material(Case(lambda: Squeezed(Chain(pair, Householder(4), pair)), (2, 6), (2, 6)))
+    laws.gradients_are_autograds(layer, x, cond)
+    monkeypatch.setattr(module, name, faulty)
+    with pytest.raises(AssertionError, match="gradient of"):
+        laws.gradients_are_autograds(layer, x, cond)
+
+
+def test_jacobian_law_sees_a_wrong_logdet(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, cond = material(CASES[Coupling])
+    monkeypatch.setattr(coupling_module, "_summed", lambda s: s.flatten(1).mean(1))
+    laws.inverse_undoes(layer, x, cond)  # a logdet that is wrong both ways still cancels
+    with pytest.raises(AssertionError):
+        laws.logdet_is_the_jacobians(layer, x, cond)
