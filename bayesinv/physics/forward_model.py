@@ -34,7 +34,7 @@ class Axis:
 
     name: str
     unit: str
-    coordinates: npt.NDArray[np.float64]
+    coordinates: npt.NDArray[np.floating[Any]]
 
     def __post_init__(self) -> None:
         coordinates = np.asarray(self.coordinates, dtype=np.float64)

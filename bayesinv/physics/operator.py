@@ -79,12 +79,12 @@ def check_finite(tensor: torch.Tensor, what: str) -> None:
         )
 
 
-def as_pylops(operator: Operator, *, dtype: Any = "float64") -> pylops.LinearOperator:
+def as_pylops(operator: Operator, *, dtype: Any = None) -> pylops.LinearOperator:
     """A ``pylops.LinearOperator`` that shows ``operator`` to PyLops and its solvers.
 
     Args:
         operator: any operator, say a native torch one.
-        dtype: NumPy dtype in which PyLops computes; a complex one if the data are complex.
+        dtype: NumPy dtype in which PyLops computes; float64, or complex128 for complex data, if absent.
 
     Returns:
         A linear operator with ``dims = model_shape`` and ``dimsd = data_shape``, on the CPU.

@@ -14,21 +14,32 @@ __all__ = ["PylopsView"]
 
 
 class PylopsView(pylops.LinearOperator):  # type: ignore[misc, unused-ignore]
-    """``matvec = A``, ``rmatvec = A^H`` of a torch operator, in ``dtype``, on the CPU."""
+    """``matvec = A``, ``rmatvec = A^H`` of a torch operator, on the CPU, in ``dtype`` or the double one of its data."""
 
     def __init__(self, operator: Operator, *, dtype: Any) -> None:
-        super().__init__(dtype=np.dtype(dtype), dims=operator.model_shape, dimsd=operator.data_shape)
+        data = operator(torch.zeros(operator.model_shape, dtype=torch.float64))
         self.operator = operator
+        self.complex_data = data.is_complex()
+        self.complex_model = operator.adjoint(data).is_complex()
+        dtype = np.dtype(dtype or (np.complex128 if self.complex_data else np.float64))
+        self.precision = np.empty(0, dtype).real.dtype
+        super().__init__(
+            dtype=dtype,
+            dims=operator.model_shape,
+            dimsd=operator.data_shape,
+            clinear=self.complex_data == self.complex_model,
+        )
 
     def _matvec(self, x: Any) -> Any:
+        model = self._tensor(x if self.complex_model else x.real, self.operator.model_shape)
         with torch.no_grad():
-            return self.operator(self._tensor(x, self.operator.model_shape)).numpy().ravel()
+            return self.operator(model).numpy().ravel()
 
     def _rmatvec(self, x: Any) -> Any:
+        data = self._tensor(x if self.complex_data else x.real, self.operator.data_shape)
         with torch.no_grad():
-            return self.operator.adjoint(self._tensor(x, self.operator.data_shape)).numpy().ravel()
+            return self.operator.adjoint(data).numpy().ravel()
 
     def _tensor(self, x: Any, shape: tuple[int, ...]) -> torch.Tensor:
-        precision = np.result_type(np.empty(0, self.dtype).real, np.empty(0, x.dtype)) if np.iscomplexobj(x) else None
-        real = np.empty(0, self.dtype).real.dtype
-        return torch.from_numpy(np.array(x, dtype=precision or real).reshape(shape))
+        dtype = np.result_type(self.precision, np.complex64) if np.iscomplexobj(x) else self.precision
+        return torch.from_numpy(np.array(x, dtype=dtype).reshape(shape))

@@ -92,7 +92,7 @@ def _draw_spread(axes: Axes, checks: Checks, second: Checks | None) -> None:
     axes.set_xlim(0, top)
     axes.set_ylim(0, top)
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
 
 
 def map_figure(checks: Checks) -> Figure:
@@ -113,7 +113,7 @@ def example_figure(checks: Checks, *, count: int = 4) -> Figure:
     """Truth, baseline, mean, one sample, standard deviation and error of a few observations of the diagnosis."""
     found = checks.dataset
     number = min(count, found.sizes["example"])
-    figure = new_figure(13.0, 0.3 + 2.05 * number)
+    figure = new_figure(11.5, 0.3 + 1.75 * number)
     mean, truth, std = (found[f"example_{name}"] for name in ("mean", "truth", "std"))
     error = abs(mean - truth).assign_attrs(mean.attrs)
     scale, spread = common_scale(truth), common_scale(xr.concat([std, error], "both"), spread=True)

@@ -72,6 +72,8 @@ def report(
 
     from bayesinv.reporting.panels import STYLE
 
+    if not Path(out).parent.is_dir():
+        raise ValueError(f"expected an existing folder for {Path(out).name}, got {Path(out).parent}")
     one = samples.observation(0)
     level = float(checks.provenance.get("level", 0.9))
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]

@@ -133,6 +133,7 @@ def draw_panel(
         aspect="equal" if same_unit and 0.25 < span < 4 else "auto",
     )
     axes.set(xlabel=axis_label(image, columns), ylabel=axis_label(image, rows))
+    axes.locator_params(nbins=5)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     if bar:

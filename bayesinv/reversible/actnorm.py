@@ -46,6 +46,8 @@ class ActNorm(Reversible):
         self.register_load_state_dict_post_hook(_look_again)  # type: ignore[no-untyped-call]
 
     def _initialise(self, x: Tensor, inverted: bool) -> None:
+        if x.shape[1] != len(self.bias):  # one channel would be broadcast, with a wrong logdet
+            raise ValueError(f"expected {len(self.bias)} channels, got a tensor of shape {tuple(x.shape)}")
         if not self._fresh or not self.training or x.numel() < 2 * x.shape[1]:
             return
         if not bool(self.initialised):
@@ -59,8 +61,6 @@ class ActNorm(Reversible):
         self._fresh = False
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if x.shape[1] != len(self.bias):
-            raise ValueError(f"expected {len(self.bias)} channels, got a tensor of shape {tuple(x.shape)}")
         shape = (1, -1, *[1] * (x.ndim - 2))
         pixels = math.prod(x.shape[2:])
         logdet = (pixels * self.log_scale.sum()).to(x.dtype).repeat(x.shape[0])

@@ -23,6 +23,8 @@ def convolution(channels: int, out: int, *, kernel: int, rank: int, bias: bool =
     """
     if rank not in (0, 1, 2, 3):
         raise ValueError(f"expected a spatial rank of 0 to 3, got {rank}")
+    if kernel % 2 == 0:
+        raise ValueError(f"expected an odd kernel, which keeps the size, got {kernel}")
     if rank == 0:
         return nn.Linear(channels, out, bias=bias)
     kinds = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -134,6 +134,9 @@ class ShiftScale(Reversible):
         centre: ``c``, the log-scale where ``r = 0``.
         bound: ``m``.
 
+    Raises:
+        ValueError: if ``bound`` is not positive, or the condition has not the shape for ``x``.
+
     Example:
         >>> import torch
         >>> x = torch.randn(2, 1, 4)
@@ -144,6 +147,8 @@ class ShiftScale(Reversible):
 
     def __init__(self, *, centre: float = 0.0, bound: float = 2.5) -> None:
         super().__init__()
+        if bound <= 0:
+            raise ValueError(f"expected a positive bound, got {bound}")
         self.centre, self.bound = centre, bound
 
     def _parts(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:

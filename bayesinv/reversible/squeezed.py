@@ -24,13 +24,14 @@ def squeeze(x: Tensor, *, kind: Squeeze = "haar") -> Tensor:
     """``(batch, channels, *space)`` to ``(batch, 2^d channels, *space/2)``.
 
     Raises:
-        ValueError: if there is no spatial axis, or one of odd length.
+        ValueError: if there is no spatial axis, or one of odd length, or the kind is unknown.
 
     Example:
         >>> import torch
         >>> squeeze(torch.ones(1, 1, 2, 2)).flatten().tolist()
         [2.0, 0.0, 0.0, 0.0]
     """
+    _check_kind(kind)
     _check_even(x)
     if kind == "haar":
         for axis in range(2, x.ndim):
@@ -52,9 +53,10 @@ def unsqueeze(y: Tensor, *, kind: Squeeze = "haar") -> Tensor:
         >>> torch.allclose(unsqueeze(squeeze(x)), x, atol=1e-6)
         True
     """
+    _check_kind(kind)
     d = y.ndim - 2
     if d < 1 or y.shape[1] % 2**d:
-        raise ValueError(f"expected a multiple of {2**max(d, 1)} channels and a spatial axis, got {tuple(y.shape)}")
+        raise ValueError(f"expected a multiple of {2 ** max(d, 1)} channels and a spatial axis, got {tuple(y.shape)}")
     if kind == "haar":
         for axis in range(y.ndim - 1, 1, -1):
             low, high = y.chunk(2, 1)
@@ -97,8 +99,7 @@ class Squeezed(Reversible):
 
     def __init__(self, inner: Reversible, *, kind: Squeeze = "haar") -> None:
         super().__init__()
-        if kind not in ("haar", "space-to-depth"):
-            raise ValueError(f"expected kind 'haar' or 'space-to-depth', got {kind!r}")
+        _check_kind(kind)
         self.inner, self.kind = inner, kind
 
     def _down(self, x: Tensor) -> Tensor:
@@ -148,6 +149,11 @@ def _finer(grad: ConditionGradient, cond: Condition) -> ConditionGradient:
 
 def _strided(x: Tensor, axis: int, start: int) -> Tensor:
     return x[(slice(None),) * axis + (slice(start, None, 2),)]
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in ("haar", "space-to-depth"):
+        raise ValueError(f"expected kind 'haar' or 'space-to-depth', got {kind!r}")
 
 
 def _check_even(x: Tensor) -> None:

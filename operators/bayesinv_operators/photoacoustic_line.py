@@ -135,7 +135,7 @@ class LineSensor:
         return images.reshape(*batch, *self.model_shape)
 
     def _kernel(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``C (2 modes, width)``, ``K (modes, depth, samples)``, ``S (2 modes, sensors)`` as a tensor is: dtype, device."""
+        """``C (2 modes, width)``, ``K (modes, depth, samples)``, ``S (2 modes, sensors)`` in a tensor's dtype."""
         key = (like.dtype, like.device)
         if key not in self._kernels:
             with torch.inference_mode(False), torch.no_grad():
