@@ -1,9 +1,12 @@
 """How Sphinx builds the site: `make docs`. Examples and tutorials run in their small mode."""
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("BAYESINV_SMOKE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, str(Path(__file__).parent))  # for gallery_figures
 
 import bayesinv
 
@@ -36,6 +39,8 @@ sphinx_gallery_conf = {
     "examples_dirs": ["../examples", "../tutorials"],
     "gallery_dirs": ["gallery/examples", "gallery/tutorials"],
     "filename_pattern": r"\.py$",
+    "image_scrapers": ("matplotlib", "gallery_figures.last_figure"),
+    "ignore_repr_types": r"matplotlib\.(figure|text)",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,

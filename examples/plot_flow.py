@@ -3,11 +3,9 @@ A flow
 ======
 
 A flow is a reversible map to white noise. It gives samples and a density that integrates to one, and is trained by
-maximum likelihood in a plain loop. Here it learns a banana,
+maximum likelihood in a plain loop. Here it learns a banana of known density: the loss cannot fall below its entropy.
 
-.. math:: x_1 \sim N(0, 1), \qquad x_2 = x_1^2 - 1 + \tfrac{1}{4} e, \quad e \sim N(0, 1),
-
-whose density is known: the loss cannot fall below its entropy.
+.. math:: x_1 \sim N(0, 1), \qquad x_2 = x_1^2 - 1 + \tfrac{1}{4} e, \quad e \sim N(0, 1).
 """
 
 import math

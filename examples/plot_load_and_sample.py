@@ -52,7 +52,7 @@ print(f"largest difference {float(abs(theirs.values - ours.values).max()):.1e}")
 figure, panels = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained")
 images = (x[0, 0].numpy(), y[0, 0].numpy(), ours.mean()[0], theirs.mean()[0])
 for axes, image, title in zip(panels, images, ("Truth", "Data", "Mean here", "Mean there"), strict=True):
-    drawn = axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+    drawn = axes.imshow(image, cmap="gray", vmin=0, vmax=x.max())
     axes.set(title=title, xticks=[], yticks=[])
 figure.colorbar(drawn, ax=panels)
 plt.show()

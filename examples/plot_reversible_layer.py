@@ -31,8 +31,8 @@ for parameter in chain.parameters():  # layers start near the identity: move the
     torch.nn.init.normal_(parameter, std=0.05)
 y, logdet = chain(x)
 again, logdet_back = chain.inverse(y)
-print(f"log-determinants {logdet.tolist()}, sum with those of the way back {(logdet + logdet_back).tolist()}")
-print(f"largest error of the inverse {float((again - x).abs().max()):.1e}")
+print(f"log-determinants {logdet.tolist()}, with those of the way back {(logdet + logdet_back).tolist()}")
+print(f"largest error of the inverse {float((again - x).abs().detach().max()):.1e}")
 
 # %%
 # What does the backward pass need? We count the bytes that autograd keeps, at three depths: of the chain as it is, and
@@ -40,7 +40,6 @@ print(f"largest error of the inverse {float((again - x).abs().max()):.1e}")
 
 
 def saved_megabytes(function, chain: Chain) -> float:
-    """Size of all tensors kept for the gradient, but for the parameters, each counted once."""
     kept = {}
     parameters = {p.untyped_storage().data_ptr() for p in chain.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.update({t.untyped_storage().data_ptr(): t}) or t, id):

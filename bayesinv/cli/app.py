@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="The whole job in one command: bayesinv demo --small. Step by step: simulate, fit, sample, diagnose, report.",
+    epilog="All at once: bayesinv demo --small. Step by step: simulate, fit, sample, diagnose, report.",
 )
 
 
@@ -36,7 +36,7 @@ def main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """Amortized posteriors for imaging inverse problems: all images that noisy indirect data allow, and how sure to be."""
+    """Amortized posteriors for imaging inverse problems: all images that noisy data allow, and how sure to be."""
 
 
 for module in (demo, plugins, training, results):

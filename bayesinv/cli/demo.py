@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayesinv.cli.arguments import counting
+from bayesinv.cli.arguments import counting, training_rows
 from bayesinv.cli.console import OUT
 from bayesinv.cli.recipes import Recipe, recipe_of
 
 if TYPE_CHECKING:
-    from bayesinv.inference import Checks, History, Posterior, Problem, Samples
+    from bayesinv.inference import Checks, Conditioned, History, Posterior, Problem, Samples
 
 __all__ = ["VERBS"]
 
@@ -43,7 +43,7 @@ def demo(
         bool, typer.Option("--small", help="Small and barely trained, in a minute: only shows that all parts work.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder [default: runs/NAME, with --small runs/NAME-small].")
+        Path | None, typer.Option(help="Run folder, by default runs/NAME, with --small runs/NAME-small.")
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Throw a former training in the folder away.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
@@ -105,7 +105,7 @@ def _diagnosed(
 def _sampled(posterior: Posterior, source: Problem, recipe: Recipe, folder: Path, seed: int) -> Samples:
     """Samples of one object of the second input, from its data alone; refined ones go to a file of their own."""
     x, y, _ = source.sample(1, seed + 2, start=recipe.second.shown)
-    conditioned = posterior(y[0])
+    conditioned: Conditioned = posterior(y[0])
     baseline = posterior.baseline(conditioned.y, conditioned.sigma)[0].numpy()
     drawn = {}
     for refine in (0, recipe.refine):
@@ -124,7 +124,7 @@ def _report(
     from bayesinv.reporting import report
 
     title = f"{recipe.title}: {recipe.second.object}" + (" (small mode, barely trained)" if small else "")
-    report(samples, checks, out=folder / "report.html", second=second, history=history.rows, title=title)
+    report(samples, checks, out=folder / "report.html", second=second, history=training_rows(history), title=title)
 
 
 def _metrics(checks: Checks, second: Checks, history: History, recipe: Recipe, folder: Path, seconds: float) -> None:

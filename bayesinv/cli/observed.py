@@ -61,7 +61,7 @@ def _array(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"expected a NumPy array of numbers in {path}, got a damaged or foreign file: {error}") from error
+        raise ValueError(f"expected a NumPy array of numbers, got a damaged or foreign file {path}") from error
 
 
 def _dataset(path: Path) -> xr.Dataset:
@@ -78,7 +78,7 @@ def _one(y: Any, shape: tuple[int, ...], record: int | None, path: Path) -> tupl
     """The record and its index; an array of another rank is passed on to the posterior, which says what is wrong."""
     if y.ndim != len(shape) + 1:
         if record is not None:
-            raise ValueError(f"expected --record only for a file of several records, got one of shape {y.shape}: {path}")
+            raise ValueError(f"expected no --record, for {path} holds one array of shape {y.shape}")
         return y, 0
     if record is None:
         if len(y) != 1:

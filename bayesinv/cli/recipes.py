@@ -92,8 +92,8 @@ RECIPES = {
         title="A seismic section from post-stack data",
         second=Second(
             prefix="shifted",
-            name="sections of a shifted generator (thinner layers, heavier tails) recorded with another wavelet (30 Hz, "
-            "where the posterior takes 25 Hz for granted)",
+            name="sections of a shifted generator (thinner layers, heavier tails) recorded with another wavelet "
+            "(30 Hz, where the posterior takes 25 Hz for granted)",
             object="a section of a shifted generator, recorded with another wavelet",
             prior="layered-sections",
             prior_parameters={"thickness": (2.0, 3.5), "tails": "student-t"},

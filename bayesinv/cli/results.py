@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from bayesinv.cli.arguments import counting, output_file, posterior_file
+from bayesinv.cli.arguments import counting, output_file, posterior_file, training_rows
 from bayesinv.cli.console import OUT
 
 __all__ = ["VERBS"]
 
 PosteriorPath = Annotated[
-    Path, typer.Argument(metavar="POSTERIOR", help="A posterior's file, or the run folder that holds posterior.bayesinv.")
+    Path, typer.Argument(metavar="POSTERIOR", help="A posterior's file, or the run folder that holds it.")
 ]
 
 
@@ -26,8 +26,8 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Sample i depends on (seed, i) only.")] = 1,
     refine: Annotated[int, typer.Option(min=0, help="Data-consistency steps on each sample, such as 8.")] = 0,
     record: Annotated[int | None, typer.Option(min=0, help="Which record, where the file holds several.")] = None,
-    sigma: Annotated[float | None, typer.Option(help="Known noise level in the unit of the data [default: as the "
-                                                "problem or the file of pairs says].")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Known noise level in the unit of the data; by default as "
+                                                "the problem or the file of pairs says.")] = None,
     out: Annotated[Path, typer.Option(help="netCDF file to write.")] = Path("samples.nc"),
 ) -> None:  # fmt: skip
     """Draw posterior images for observed data."""
@@ -57,10 +57,10 @@ def diagnose(
     refine: Annotated[int, typer.Option(min=0, help="Data-consistency steps of the refined figures; 0: none.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of pairs and samples.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="netCDF file to write [default: checks.nc beside the posterior].")
+        Path | None, typer.Option(help="netCDF file to write, by default checks.nc beside the posterior.")
     ] = None,
 ) -> None:
-    """Check a posterior on simulations that it has not seen: coverage, ranks, spread, misfit, and a verdict in words."""
+    """Check a posterior on simulations it has not seen: coverage, ranks, spread, misfit, a verdict in words."""
     file = posterior_file(posterior)
     target = output_file(out or file.parent / "checks.nc")
     from bayesinv.inference import Posterior
@@ -80,11 +80,11 @@ def diagnose(
 def report(
     samples: Annotated[Path, typer.Argument(help="Samples, as `bayesinv sample` writes them.")],
     checks: Annotated[
-        Path | None, typer.Option(help="Checks of the posterior [default: checks.nc beside the samples].")
+        Path | None, typer.Option(help="Checks of the posterior, by default checks.nc beside the samples.")
     ] = None,
     second: Annotated[Path | None, typer.Option(help="Checks on a second input, real or shifted.")] = None,
     history: Annotated[
-        Path | None, typer.Option(help="Training history [default: history.json beside the samples, if there].")
+        Path | None, typer.Option(help="Training history, by default history.json beside the samples.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Heading of the report.")] = None,
     out: Annotated[Path, typer.Option(help="HTML file to write; metrics.json comes beside it.")] = Path("report.html"),
@@ -104,7 +104,7 @@ def report(
     drawn, first = Samples.load(samples), Checks.load(found)
     other = None if second is None else Checks.load(second)
     log = history or samples.parent / "history.json"
-    rows = History.load(log).rows if history is not None or log.is_file() else None
+    rows = training_rows(History.load(log)) if history is not None or log.is_file() else None
     write_report(drawn, first, out=out, second=other, history=rows, title=title)
     metrics = write_metrics(first, out.parent / "metrics.json", second=other)
     OUT.print(f"verdict: [bold]{first.verdict.level}[/]\nreport in {out}\nfigures in {metrics}", highlight=False)

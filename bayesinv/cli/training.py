@@ -40,14 +40,17 @@ def fit(
     name: Operator,
     simulations: Annotated[
         str,
-        typer.Option(metavar="NUMBER|FILE|fresh", help="How many pairs to simulate, or a file made by `bayesinv "
-        "simulate`, or 'fresh' for new pairs at every step."),
+        typer.Option(
+            metavar="NUMBER|FILE|fresh",
+            help="How many pairs to simulate, or a file made by `bayesinv simulate`, or 'fresh': new at every step.",
+        ),
     ] = "4000",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs; the schedules follow from it.")] = 10,
     out: Annotated[
         Path | None,
-        typer.Option(help="Run folder: posterior.bayesinv, history.json, checkpoint.safetensors "
-        "[default: runs/NAME-fit]."),
+        typer.Option(
+            help="Run folder: posterior.bayesinv, history.json, checkpoint.safetensors; by default runs/NAME-fit."
+        ),
     ] = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, pairs, order and noise.")] = 0,
@@ -57,10 +60,10 @@ def fit(
     validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     summary: Annotated[str, typer.Option(help="What physics computes from the data: cgls, adjoint, data.")] = "cgls",
-    baseline: Annotated[str, typer.Option(help="Classical reconstruction to compare with: cgls, regularised.")] = "cgls",
-    steps: Annotated[int | None, typer.Option(min=1, help="Flow steps a level [default: by size].")] = None,
-    hidden: Annotated[int | None, typer.Option(min=1, help="Hidden channels of couplings [default: by level].")] = None,
-    levels: Annotated[int | None, typer.Option(min=1, help="Number of scales [default: by size].")] = None,
+    baseline: Annotated[str, typer.Option(help="Classical method to compare with: cgls, regularised.")] = "cgls",
+    steps: Annotated[int | None, typer.Option(min=1, help="Flow steps a level, by default by size.")] = None,
+    hidden: Annotated[int | None, typer.Option(min=1, help="Hidden channels, by default by level.")] = None,
+    levels: Annotated[int | None, typer.Option(min=1, help="Number of scales, by default by size.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda.")] = "auto",
 ) -> None:
     """Train a posterior; the same command goes on after an interruption and reuses a finished run."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class Flow(nn.Module):
 
         Sample ``i`` of observation ``j`` depends on ``(seed, i, j)`` only, never on ``batch_size``.
         """
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(self):
             parts = [x for x, _ in self._draws(n, cond, seed, temperature, batch_size)]
         return torch.cat(parts)
 
@@ -65,7 +66,7 @@ class Flow(nn.Module):
         self, n: int, cond: Condition = None, *, seed: int = 0, temperature: float = 1.0, batch_size: int = 64
     ) -> tuple[Tensor, Tensor]:
         """The draws of `sample` and their log densities, ``(n,)`` or ``(n, batch)``, from one pass."""
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(self):
             pairs = list(self._draws(n, cond, seed, temperature, batch_size))
         return torch.cat([x for x, _ in pairs]), torch.cat([p for _, p in pairs])
 
@@ -111,6 +112,19 @@ def _repeated(cond: Condition, times: int) -> Condition:
 
 def _repeat(part: Tensor, times: int) -> Tensor:
     return part.expand(times, *part.shape).flatten(0, 1)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Draws are no first batch: a fresh ActNorm must not take its scale from them."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def _check_temperature(temperature: float) -> None:

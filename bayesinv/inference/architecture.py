@@ -46,9 +46,9 @@ class Architecture:
             shape=shape,
             summary_channels=summary_channels,
             levels=levels,
-            steps=steps or 6,
+            steps=steps or 4,
             hidden=hiddens,
-            widths=(16, 32, 48, 64, *[64] * levels)[: levels + 1],
+            widths=(48, 64, 96, *[96] * levels)[:levels],
             features=24,
         )
 

@@ -64,7 +64,7 @@ def simulate_bank(
         else:
             x, y, sigma = (part[start : start + count] for part in pairs)
         c = summarise(summary, problem.forward, y, sigma)
-        parts.append((x, y if keep_data else y[:, :0], sigma, c))
+        parts.append((x, y if keep_data else y[:, :0].clone(), sigma, c))
         if advance is not None:
             advance(count)
     return Bank(*[torch.cat(column) for column in zip(*parts, strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def load_checkpoint(
 
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises ValueError where a folder holds a run with other settings, and names them."""
+    wanted = json.loads(json.dumps(wanted))  # a file has lists where the settings have tuples
     other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
     if other:
         first = other[0]

@@ -105,6 +105,8 @@ class Conditioned:
     def log_prob(self, x: Any) -> Tensor:
         """The log density in nats of images ``(batch, *model_shape)``, or one image for one record; ``(batch,)``.
 
+        Differentiable in ``x`` where ``x`` requires a gradient.
+
         Raises:
             ValueError: for images of another shape, or not as many as records.
         """
@@ -122,7 +124,8 @@ class Conditioned:
                 if isinstance(condition, tuple)
                 else condition if condition is None else condition.expand(len(x), *condition.shape[1:])
             )
-        value = posterior.flow.log_prob(posterior.standardised(x), condition, temperature=posterior.temperature)
+        with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
+            value = posterior.flow.log_prob(posterior.standardised(x), condition, temperature=posterior.temperature)
         return value - posterior.image_scale.log() * x[0].numel()
 
     def _refined(self, x: Tensor, steps: int, seed: int, start: int) -> Tensor:
@@ -135,7 +138,8 @@ class Conditioned:
 
     def _chi2(self, x: Tensor) -> Tensor:
         residual = self.posterior.problem.forward.operator(x) - self.y
-        return residual.abs().square().flatten(1).mean(1) / self.sigma**2
+        parts = torch.view_as_real(residual) if residual.is_complex() else residual
+        return parts.square().flatten(1).mean(1) / self.sigma**2
 
     def _provenance(self, n: int, seed: int, refine: int, seconds: float) -> dict[str, Any]:
         posterior = self.posterior

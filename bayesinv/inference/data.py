@@ -29,12 +29,13 @@ def as_batch(y: Any, forward: ForwardModel) -> tuple[Tensor, bool]:
     tensor = tensor[None] if single else tensor
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"expected real or complex floating-point data, got {tensor.dtype}")
+    tensor = tensor.detach().to(torch.complex64 if tensor.is_complex() else torch.float32)
     forward.check_data(tensor)
-    return tensor.to(torch.complex64 if tensor.is_complex() else torch.float32), single
+    return tensor, single
 
 
 def _tensor(y: Any) -> Tensor:
     array = np.asarray(y)
     if array.dtype.kind not in "fc":
         raise ValueError(f"expected real or complex floating-point data, got {array.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.array(array, dtype="c16" if array.dtype.kind == "c" else "f8", order="C"))

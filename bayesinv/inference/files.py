@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 __all__ = ["atomic_bytes", "read_posterior", "read_tensors", "write_posterior", "write_tensors"]
@@ -44,7 +45,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
     """Tensors as safetensors, with a JSON record and a checksum of both in the metadata."""
     from safetensors.torch import save
 
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
     return atomic_bytes(path, save(plain, metadata={"record": text, "checksum": _checksum(plain, text)}))
 
@@ -95,5 +96,5 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

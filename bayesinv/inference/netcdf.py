@@ -47,14 +47,16 @@ def save_dataset(dataset: xr.Dataset, path: str | os.PathLike[str], *, kind: str
         if np.issubdtype(variable.dtype, np.floating):
             packed = {"zlib": True, "complevel": 1, "shuffle": True} if variable.ndim else {}
             encoding[str(name)] = {"dtype": "float32", "_FillValue": None, **packed}
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    os.close(descriptor)
     try:
-        marked.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        os.close(descriptor)
+        try:
+            marked.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            os.replace(temporary, target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of netCDF's ("HDF error")
+        raise OSError(f"cannot write {target}: {getattr(error, 'strerror', None) or error}") from error
     return target
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bayesinv.inference.posterior import Posterior
 from bayesinv.reversible import Chain, ShiftScale
+from bayesinv.reversible.base import finest
 
 __all__ = ["Objective"]
 
@@ -35,7 +36,7 @@ class Objective(nn.Module):
         condition = self.network(c)
         error = u.new_zeros(())
         if self.has_head:
-            error = (u - condition[0].chunk(2, 1)[1]).square().mean()
+            error = (u - finest(condition).chunk(2, 1)[1]).square().mean()
         if head_only:
             return torch.full_like(error, math.nan), error
         return -self.flow.log_prob(u, condition).mean() / math.prod(self.flow.shape), error

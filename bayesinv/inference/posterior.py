@@ -100,7 +100,7 @@ class Posterior(nn.Module):
             shape, summary_channels(summary, forward), steps=steps, hidden=hidden, levels=levels
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             made = build_networks(design, flow, summary_network)
         record = {
             "problem": {"name": problem.name, "parameters": problem.parameters, "operator": forward.fingerprint()},
@@ -110,7 +110,7 @@ class Posterior(nn.Module):
             "baseline": {"kind": baseline},
             "seed": seed,
         }
-        return cls(problem, *made, record)
+        return cls(problem, *made, record).eval()
 
     @property
     def summary(self) -> Summary:
@@ -164,7 +164,10 @@ class Posterior(nn.Module):
         y, single = as_batch(y, self.problem.forward)
         if sigma is None:
             sigma = self.problem.forward.noise.sigma_of(y)
-        sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).expand(y.shape[0])
+        sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device)
+        if sigma.shape not in ((), (1,), y.shape[:1]):
+            raise ValueError(f"expected one noise level or {len(y)}, got sigma of shape {tuple(sigma.shape)}")
+        sigma = sigma.expand(y.shape[0])
         if not bool((torch.isfinite(sigma) & (sigma > 0)).all()):
             raise ValueError("expected positive, finite noise levels sigma")
         return Conditioned(self, y, sigma, single)
@@ -209,7 +212,8 @@ class Posterior(nn.Module):
         if missing:
             raise ValueError(f"expected modules={{...}} with the user's own {', '.join(missing)}")
         design = Architecture.from_dict(record["architecture"])
-        flow, network = build_networks(design, given.get("flow", "glow"), given.get("summary_network", "unet"))
+        with torch.random.fork_rng(devices=[]):
+            flow, network = build_networks(design, given.get("flow", "glow"), given.get("summary_network", "unet"))
         posterior = cls(problem, flow, network, record)
         try:
             posterior.load_state_dict(state)

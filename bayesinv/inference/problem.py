@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from bayesinv.physics import ForwardModel, plugins
@@ -65,16 +66,19 @@ class Problem:
         self.name, self.parameters = name, dict(parameters or {})
 
     def sample(self, n: int, seed: int, *, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Pairs ``start`` to ``start + n``: images ``x``, data ``y`` and noise levels ``sigma (n,)``.
+        """Pairs ``start`` to ``start + n``: float32 images ``x``, data ``y`` and noise levels ``sigma (n,)``.
 
         Pair ``i`` depends on ``(seed, i)`` only.
 
         Raises:
-            ValueError: if ``n`` is not positive.
+            ValueError: if ``n`` is not positive, or the images are no tensor, of another shape, or not finite.
         """
         if n < 1:
             raise ValueError(f"expected one pair or more, got {n}")
         x = self.prior.sample(n, seed, start=start)
+        if not isinstance(x, Tensor):
+            raise ValueError(f"expected images of the prior as a torch tensor, got {type(x).__name__}")
+        x = x.to(torch.float32) if x.dtype == torch.float64 else x
         y, sigma = self.forward.simulate(x, seed, start=start)
         return x, y, sigma
 
@@ -101,6 +105,8 @@ def load_problem(name: str, **parameters: Any) -> Problem:
         >>> load_problem("photoacoustic-line", size=16)
         Problem(photoacoustic-line, model (1, 16, 16), data (1, 16, 48))
     """
+    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in parameters.items()}  # as JSON
+    parameters = {key: tuple(value) if isinstance(value, list) else value for key, value in parameters.items()}
     factory = plugins.load(name)
     own = set(inspect.signature(factory).parameters)
     forward = factory(**{key: value for key, value in parameters.items() if key in own})
@@ -115,4 +121,4 @@ def load_problem(name: str, **parameters: Any) -> Problem:
             f"({', '.join(sorted(theirs))}), got {', '.join(unknown)}"
         )
     given = {key: value for key, value in parameters.items() if key in theirs}
-    return Problem(prior_factory(**(dict(forward.prior_parameters) | given)), forward, name=name, parameters=parameters)
+    return Problem(prior_factory(**(dict(forward.prior_parameters) | given)), forward, name=name, parameters=listed)

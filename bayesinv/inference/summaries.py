@@ -36,7 +36,8 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
             f"expected data on the grid {forward.model_shape[1:]} of the image for summary='data', "
             f"got {forward.data_shape[1:]}"
         )
-    own = forward.data_shape[0] if kind == "data" else forward.model_shape[0] * len(_ITERATIONS[kind])
+    complex_data = bool(getattr(forward.operator, "complex_data", False))
+    own = forward.data_shape[0] * (1 + complex_data) if kind == "data" else forward.model_shape[0] * len(_ITERATIONS[kind])
     return own + int(isinstance(forward.noise.level, tuple))
 
 
@@ -44,7 +45,7 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
 def summarise(kind: Summary, forward: ForwardModel, y: Tensor, sigma: Tensor) -> Tensor:
     """The summary images of a batch of data ``y (batch, *data_shape)`` with noise levels ``sigma (batch,)``."""
     if kind == "data":
-        images = y
+        images = torch.cat([y.real, y.imag], 1) if y.is_complex() else y
     else:
         images = cgls_iterates(forward.operator, y, _ITERATIONS[kind]).movedim(0, 1).flatten(1, 2)
     if isinstance(forward.noise.level, tuple):

@@ -80,7 +80,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     batch_size: int = 16,
-    learning_rate: float = 2e-3,
+    learning_rate: float = 4e-3,
     head_fraction: float = 0.35,
     head_weight: float = 0.5,
     target_noise: tuple[float, float] = (0.25, 0.05),
@@ -145,6 +145,7 @@ def fit(
     if done is not None:
         posterior.load_state_dict(done[0])
         posterior.record.update(done[1])
+        posterior.eval()
         return done[2]
     run = _Run(posterior, problem, plan, settings, folder, pairs, device)
     with progress_bar(show_progress) as bar:
@@ -184,9 +185,9 @@ class _Run:
         self._normalise(bank if bank is not None else held)
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
-        optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99))
+        optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
         wrapped, optimizer = self.fabric.setup(objective, optimizer)
-        posterior.to(self.fabric.device)
+        posterior.to(self.fabric.device).train()
         state = Checkpoint(step=0, average=_copied(posterior), best={}, history=History())
         load_checkpoint(self.folder, self.settings, posterior, optimizer, state)
         resumed = state.step
@@ -357,11 +358,11 @@ def _copied(posterior: Posterior) -> dict[str, Tensor]:
 @torch.no_grad()
 def _average(average: dict[str, Tensor], posterior: Posterior, decay: float, joint_steps: int) -> None:
     decay = min(decay, (1 + joint_steps) / (10 + joint_steps))
-    for name, tensor in posterior.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor, 1 - decay)
-        else:
-            average[name].copy_(tensor)
+    now = posterior.state_dict()
+    smooth = [name for name, tensor in now.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([average[name] for name in smooth], [now[name] for name in smooth], 1 - decay)
+    for name in now.keys() - set(smooth):
+        average[name].copy_(now[name])
 
 
 @contextmanager

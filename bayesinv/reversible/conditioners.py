@@ -70,8 +70,8 @@ class Conditioner(nn.Module):
         hidden = self.first(a)
         if self.inject is not None:
             hidden = hidden + self.inject(cond)
-        hidden = F.relu(hidden)
-        hidden = hidden + F.relu(self.middle(hidden))
+        hidden = F.relu(hidden, inplace=True)
+        hidden = hidden + F.relu(self.middle(hidden), inplace=True)
         out: Tensor = self.last(hidden)
         return out
 

@@ -1,10 +1,11 @@
 r"""`Householder`: an orthogonal 1x1 convolution, ``y = H_1 ... H_k x``, ``H_i = I - 2 v_i v_i^T / |v_i|^2``; logdet 0.
 
 In compact form ``H_1 ... H_k = I - V T V^T`` with ``T^{-1} = M = striu(V^T V) + diag(V^T V)/2``, so that map, inverse
-and gradient cost ``O(P c k)`` for ``P`` pixels, ``c`` channels, ``k`` reflections. On rows (pixels) ``X, G = dL/dY``:
+and gradient cost ``O(P c k)`` for ``P`` pixels, ``c`` channels, ``k`` reflections; with ``k >= c/2`` the matrix is
+assembled first. On rows (pixels) ``X, G = dL/dY``:
 
     Y = X - (X V) T^T V^T,   dX = G - (G V) T V^T,
-    dV = -G^T (X V T^T) - X^T (G V T) + V (K + K^T),   dM = T^T (G V)^T (X V) T^T,   K = striu(dM) + diag(dM)/2.
+    dV = -(G^T X V) T^T - (X^T G V) T + V (K + K^T),   dM = T^T V^T (G^T X V) T^T,   K = striu(dM) + diag(dM)/2.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ class Householder(Reversible):
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with _full_precision(x):
             rows, v = self._rows(x), self.vectors
-            return _image(rows - rows @ v @ self._triangle().T @ v.T, x), x.new_zeros(x.shape[0])
+            return _image(_turned(rows, v, self._triangle().T), x), x.new_zeros(x.shape[0])
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with _full_precision(y):
             rows, v = self._rows(y), self.vectors
-            return _image(rows - rows @ v @ self._triangle() @ v.T, y), y.new_zeros(y.shape[0])
+            return _image(_turned(rows, v, self._triangle()), y), y.new_zeros(y.shape[0])
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         with _full_precision(y):
@@ -79,16 +80,30 @@ class Householder(Reversible):
         """Input and gradients on rows; the inverse is the same map with ``T^T`` in the place of ``T``."""
         v, t = self.vectors.detach(), self._triangle().detach()
         t = t.T if inverted else t
-        x = y - y @ v @ t @ v.T
-        along_x, along_g = x @ v, grad_y @ v
-        grads: Gradients = {}
-        grad_x = grad_y - along_g @ t @ v.T
-        if self.vectors.requires_grad:
-            grad_middle = t.T @ (along_g.T @ along_x) @ t.T
-            grad_middle = grad_middle.T if inverted else grad_middle
-            gram = grad_middle.triu(1) + torch.diag(grad_middle.diagonal() / 2)
-            grads[self.vectors] = -grad_y.T @ (along_x @ t.T) - x.T @ (along_g @ t) + v @ (gram + gram.T)
-        return x, grad_x, grads
+        x, grad_x = _turned(y, v, t), _turned(grad_y, v, t)
+        if not self.vectors.requires_grad:
+            return x, grad_x, {}
+        if _few(v):
+            x_g_v, g_x_v = x.T @ (grad_y @ v), grad_y.T @ (x @ v)
+        else:
+            outer = x.T @ grad_y
+            x_g_v, g_x_v = outer @ v, outer.T @ v
+        grad_middle = t.T @ (v.T @ g_x_v) @ t.T
+        grad_middle = grad_middle.T if inverted else grad_middle
+        gram = grad_middle.triu(1) + torch.diag(grad_middle.diagonal() / 2)
+        return x, grad_x, {self.vectors: -g_x_v @ t.T - x_g_v @ t + v @ (gram + gram.T)}
+
+
+def _few(v: Tensor) -> bool:
+    """Whether two thin products with ``V`` cost less than one with the assembled matrix."""
+    return 2 * v.shape[1] < v.shape[0]
+
+
+def _turned(rows: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    """``rows (I - V T V^T)``."""
+    if _few(v):
+        return rows - rows @ v @ t @ v.T
+    return rows @ (torch.eye(len(v), dtype=v.dtype, device=v.device) - v @ t @ v.T)
 
 
 def _image(rows: Tensor, like: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ def line_problem(size: int = 16, *, noise: Any = None, **prior: Any) -> Problem:
     """Deblurring on a line of `size` pixels; reversing the line commutes with the blur."""
     shape = (1, size)
     forward = ForwardModel(
-        Matrix(blur(size, 1.5), shape, shape),
+        Matrix(blur(size, 1.0), shape, shape),
         noise or GaussianNoise(0.1, relative=False),
         model_axes=(Axis("x", "mm", 0.1 * torch.arange(size).numpy()),),
         mirror=("x",),

@@ -1,0 +1,72 @@
+"""What physics computes from the data: CGLS iterates, the scaled adjoint, the data, the drawn noise level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pylops
+import pytest
+import torch
+from toy_problems import Matrix, blur, dense_problem, line_problem
+
+from bayesinv.inference.summaries import summarise, summary_channels
+from bayesinv.physics import ForwardModel, GaussianNoise
+
+
+def test_the_channels_are_the_iterates_of_pylops_cgls() -> None:
+    problem = line_problem(16)
+    _, y, sigma = problem.sample(2, seed=0)
+    found = summarise("cgls", problem.forward, y.double(), sigma)
+    assert found.shape == (2, summary_channels("cgls", problem.forward), 16)
+    matrix = pylops.MatrixMult(problem.forward.operator.matrix.numpy())
+    for j in range(2):
+        for channel, iterations in enumerate((1, 4, 12)):
+            data = y[j, 0].double().numpy()
+            expected = pylops.optimization.basic.cgls(matrix, data, x0=np.zeros(16), niter=iterations, tol=0)[0]
+            assert np.allclose(found[j, channel], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_the_adjoint_summary_is_the_scaled_adjoint() -> None:
+    problem = line_problem(16)
+    _, y, sigma = problem.sample(3, seed=0)
+    back = problem.forward.operator.adjoint(y)
+    found = summarise("adjoint", problem.forward, y, sigma)
+    cosine = (found * back).flatten(1).sum(1) / (found.flatten(1).norm(dim=1) * back.flatten(1).norm(dim=1))
+    assert found.shape == back.shape
+    assert torch.allclose(cosine, torch.ones(3), atol=1e-5)
+
+
+def test_the_data_are_a_summary_on_the_grid_of_the_image() -> None:
+    problem = line_problem(16)
+    _, y, sigma = problem.sample(3, seed=0)
+    assert torch.equal(summarise("data", problem.forward, y, sigma), y)
+    assert summary_channels("data", problem.forward) == 1
+    shorter = ForwardModel(Matrix(blur(16, 1.0)[:8], (1, 16), (1, 8)), GaussianNoise(0.1))
+    with pytest.raises(ValueError, match=r"expected data on the grid \(16,\) of the image"):
+        summary_channels("data", shorter)
+
+
+def test_a_drawn_level_is_one_more_constant_image() -> None:
+    forward = line_problem(16, noise=GaussianNoise((0.01, 1.0))).forward
+    y, sigma = torch.full((2, 1, 16), 3.0), torch.tensor([0.3, 3.0])
+    for kind, channels in (("cgls", 4), ("adjoint", 2), ("data", 2)):
+        found = summarise(kind, forward, y, sigma)
+        assert found.shape[1] == channels == summary_channels(kind, forward)
+        assert torch.allclose(found[:, -1], (torch.tensor([0.1, 1.0]).log() / torch.e)[:, None].expand(2, 16), atol=1e-6)
+
+
+def test_records_are_summarised_by_themselves() -> None:
+    problem = line_problem(16)
+    _, y, sigma = problem.sample(3, seed=0)
+    together = summarise("cgls", problem.forward, y, sigma)
+    assert torch.allclose(summarise("cgls", problem.forward, y[1:2], sigma[1:2]), together[1:2], atol=1e-4)
+
+
+def test_dense_data() -> None:
+    problem = dense_problem()
+    _, y, sigma = problem.sample(3, seed=0)
+    assert summarise("cgls", problem.forward, y, sigma).shape == (3, 12)
+
+
+def test_an_unknown_summary_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a summary among cgls, adjoint, data"):
+        summary_channels("gradient", line_problem().forward)  # type: ignore[arg-type]
