@@ -42,7 +42,7 @@ samples = posterior(np.load(f"{sys.argv[1]}/y.npy")).sample(50, seed=1)
 samples.save(f"{sys.argv[1]}/samples.nc")
 print(posterior.problem, samples, sep="\\n")
 """
-print(subprocess.run([sys.executable, "-c", script, out], check=True, capture_output=True, text=True).stdout)
+print(subprocess.check_output([sys.executable, "-c", script, out], text=True))
 
 # %%
 # Its samples and ours are equal.

@@ -1,7 +1,7 @@
 """`glow`: the builder of conditional multiscale Glow for dense, 1-, 2- and 3-D input.
 
-A level squeezes, runs ``steps`` times (ActNorm, Householder 1x1, Coupling), lets the kept half of the channels shift and
-scale the leaving half (a conditional Gaussian for what leaves), and hands the kept half to the next level.
+A level squeezes, runs ``steps`` times (ActNorm, Householder 1x1, Coupling), lets the kept half of the channels shift
+and scale the leaving half (a conditional Gaussian for what leaves), and hands the kept half to the next level.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def glow(
     hidden: int | Sequence[int] = 48,
     squeeze: Squeeze = "haar",
     reflections: int | None = None,
-    bound: float = 1.5,
+    bound: float = 1.0,
 ) -> Flow:
     """A (conditional) multiscale Glow; its latent has the shape of its input.
 
@@ -79,7 +79,7 @@ def glow(
         return Flow(body, shape)
     if condition[0] != 2 * channels:
         raise ValueError(f"expected a pyramid that begins with {2 * channels} channels, got {condition[0]}")
-    return Flow(Chain(ShiftScale(), body), shape)
+    return Flow(Chain(ShiftScale(centre=-1.5, bound=2.0), body), shape)
 
 
 def _levels(
@@ -98,9 +98,7 @@ def _levels(
     passive = wide // 2
 
     def coupling() -> Coupling:
-        network = Conditioner(
-            passive, 2 * (wide - passive), hidden=hiddens[0], rank=rank, cond_channels=conditions[0]
-        )
+        network = Conditioner(passive, 2 * (wide - passive), hidden=hiddens[0], rank=rank, cond_channels=conditions[0])
         return Coupling(network, passive=passive, bound=bound)
 
     maps: list[Reversible] = []

@@ -49,7 +49,8 @@ class Flow(nn.Module):
             raise ValueError(f"expected a batch of {self.shape}, got a tensor of shape {tuple(x.shape)}")
         _check_temperature(temperature)
         z, logdet = self.map(x, cond)
-        return self._latent_log_prob(z, temperature) + logdet
+        log_prob: Tensor = self._latent_log_prob(z, temperature) + logdet
+        return log_prob
 
     def sample(
         self, n: int, cond: Condition = None, *, seed: int = 0, temperature: float = 1.0, batch_size: int = 64

@@ -8,6 +8,7 @@ through the flow's condition gradient.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class UNet(nn.Module):
         super().__init__()
         if rank not in (1, 2, 3) or not widths:
             raise ValueError(f"expected 1 to 3 spatial axes and one width or more, got {rank} and {tuple(widths)}")
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
         self.enter = convolution(channels * 2**rank, widths[0], kernel=3, rank=rank)
         self.down = nn.ModuleList(_Block(width, rank) for width in widths)
@@ -66,7 +67,14 @@ class UNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, c: Tensor) -> tuple[Tensor, ...]:
-        """The pyramid ``(head, f_1, ..., f_L)`` of the channels ``c (batch, channels, *space)``."""
+        """The pyramid ``(head, f_1, ..., f_L)`` of the channels ``c (batch, channels, *space)``.
+
+        Raises:
+            ValueError: if a spatial size cannot be halved as often as there are levels.
+        """
+        block = 2 ** len(self.taps)
+        if any(size % block for size in c.shape[2:]):
+            raise ValueError(f"expected spatial sizes that are multiples of {block}, got {tuple(c.shape[2:])}")
         c = squeeze(c)
         h = self.down[0](self.enter(c.contiguous(memory_format=torch.channels_last) if c.ndim == 4 else c))
         kept: list[Tensor] = []
@@ -113,9 +121,9 @@ class _Block(nn.Module):
         super().__init__()
         self.first = convolution(width, width, kernel=3, rank=rank)
         self.second = convolution(width, width, kernel=3, rank=rank)
-        nn.init.zeros_(self.second.bias)
         with torch.no_grad():
-            self.second.weight.mul_(0.3)
+            for name, parameter in self.second.named_parameters():
+                parameter.mul_(0.0 if name == "bias" else 0.3)
 
     def forward(self, h: Tensor) -> Tensor:
         out: Tensor = h + self.second(F.relu(self.first(F.relu(h)), inplace=True))

@@ -63,8 +63,9 @@ class Architecture:
         Raises:
             ValueError: if a field is missing or unknown.
         """
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            return cls(**fields)
         except TypeError as error:
             raise ValueError(f"expected the fields of an architecture, got {sorted(values)}") from error
 
@@ -84,9 +85,7 @@ def build_networks(
     elif summary_network != "unet":
         raise ValueError(f"expected summary_network 'unet' or a module, got {summary_network!r}")
     elif rank:
-        network = UNet(
-            design.summary_channels, 2 * channels, rank=rank, widths=design.widths, features=design.features
-        )
+        network = UNet(design.summary_channels, 2 * channels, rank=rank, widths=design.widths, features=design.features)
     else:
         network = DenseSummary(design.summary_channels, design.features)
     if isinstance(flow, Flow):

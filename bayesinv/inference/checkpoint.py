@@ -34,7 +34,11 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path | None, settings: Mapping[str, Any], module: nn.Module, optimizer: torch.optim.Optimizer, state: Checkpoint
+    folder: Path | None,
+    settings: Mapping[str, Any],
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Checkpoint,
 ) -> None:
     """Writes the checkpoint, atomically; a failing write leaves the last good one.
 
@@ -60,7 +64,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path | None, settings: Mapping[str, Any], module: nn.Module, optimizer: torch.optim.Optimizer, state: Checkpoint
+    folder: Path | None,
+    settings: Mapping[str, Any],
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Checkpoint,
 ) -> None:
     """Takes up the checkpoint of a folder, if there is one, in place.
 

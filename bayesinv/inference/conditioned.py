@@ -1,8 +1,8 @@
 r"""`Conditioned`: the posterior of given data, a distribution with ``sample`` and ``log_prob``.
 
-Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |A x' - (y + sigma e)|^2`` with fresh
-noise ``e`` for each sample (randomise-then-optimise), which brings its misfit to the noise level and leaves the flow's
-density behind.
+Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |A x' - (y + sigma e)|^2`` with
+fresh noise ``e`` for each sample (randomise-then-optimise), which brings its misfit to the noise level and leaves the
+flow's density behind.
 """
 
 from __future__ import annotations
@@ -119,14 +119,14 @@ class Conditioned:
         if len(x) != len(self.y):
             if len(self.y) != 1:
                 raise ValueError(f"expected as many images as records ({len(self.y)}), got {len(x)}")
-            condition = (
-                tuple(part.expand(len(x), *part.shape[1:]) for part in condition)
-                if isinstance(condition, tuple)
-                else condition if condition is None else condition.expand(len(x), *condition.shape[1:])
-            )
+            if isinstance(condition, tuple):
+                condition = tuple(part.expand(len(x), *part.shape[1:]) for part in condition)
+            elif condition is not None:
+                condition = condition.expand(len(x), *condition.shape[1:])
         with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
             value = posterior.flow.log_prob(posterior.standardised(x), condition, temperature=posterior.temperature)
-        return value - posterior.image_scale.log() * x[0].numel()
+            log_prob: Tensor = value - posterior.image_scale.log() * x[0].numel()
+        return log_prob
 
     def _refined(self, x: Tensor, steps: int, seed: int, start: int) -> Tensor:
         key = stream("refine")

@@ -1,4 +1,4 @@
-"""Files that survive: atomic writes, safetensors with a JSON record and a checksum, nothing that loads by running code."""
+"""Files that survive: atomic writes, safetensors with a JSON record and a checksum, nothing that runs when loaded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
     """Tensors as safetensors, with a JSON record and a checksum of both in the metadata."""
     from safetensors.torch import save
 
-    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    rows_first = torch.contiguous_format
+    plain = {name: tensor.detach().cpu().clone(memory_format=rows_first) for name, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
     return atomic_bytes(path, save(plain, metadata={"record": text, "checksum": _checksum(plain, text)}))
 
@@ -69,7 +70,7 @@ def read_tensors(path: str | os.PathLike[str], what: str) -> tuple[dict[str, Ten
         raise ValueError(f"expected {what}, got a truncated or foreign file {path}: {error}") from error
     text = metadata.get("record", "")
     if not text or metadata.get("checksum") != _checksum(tensors, text):
-        raise ValueError(f"expected {what} as it was written, got {path} with a wrong checksum: it was altered or damaged")
+        raise ValueError(f"expected {what}, got {path} with a wrong checksum: it was altered or damaged")
     return tensors, json.loads(text)
 
 

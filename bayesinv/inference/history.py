@@ -33,7 +33,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it; a loss that was not measured is ``None``."""
-        rows = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in r.items()} for r in self.rows]
+        rows = [{key: _plain(value) for key, value in row.items()} for row in self.rows]
         return {**asdict(self), "rows": rows}
 
     @classmethod
@@ -49,3 +49,7 @@ class History:
     def load(cls, path: str | os.PathLike[str]) -> History:
         """Reads what `save` wrote."""
         return cls.from_dict(json.loads(Path(path).read_text()))
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""`Problem`: a prior and a forward model, ``x ~ p(x)``, ``y = A(x) + sigma e``: the simulator that a posterior learns from."""
+"""`Problem`: a prior and a forward model, ``x ~ p(x)``, ``y = A(x) + sigma e``: what a posterior learns from."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ class Problem:
         return dict(getattr(self.prior, "regions", {}))
 
     def __repr__(self) -> str:
-        return f"Problem({self.name or self.forward.name}, model {self.forward.model_shape}, data {self.forward.data_shape})"
+        forward = self.forward
+        return f"Problem({self.name or forward.name}, model {forward.model_shape}, data {forward.data_shape})"
 
 
 def load_problem(name: str, **parameters: Any) -> Problem:
@@ -111,7 +112,7 @@ def load_problem(name: str, **parameters: Any) -> Problem:
     own = set(inspect.signature(factory).parameters)
     forward = factory(**{key: value for key, value in parameters.items() if key in own})
     if forward.prior is None:
-        raise ValueError(f"expected a plug-in with a natural prior, got {name!r} without; use bi.Problem(prior, forward)")
+        raise ValueError(f"expected a plug-in with a natural prior, got {name!r}; use bi.Problem(prior, forward)")
     prior_factory = plugins.load(forward.prior, "priors")
     theirs = set(inspect.signature(prior_factory).parameters)
     unknown = sorted(set(parameters) - own - theirs)

@@ -13,7 +13,8 @@ class Bar:
     """A bar of one task after the other; does nothing without a display."""
 
     def __init__(self, display: Any = None) -> None:
-        self._display, self._task = display, None
+        self._display = display
+        self._task: Any = None
 
     def start(self, what: str, total: int, *, done: int = 0) -> None:
         """Ends the task before and starts another."""
@@ -35,7 +36,14 @@ def progress_bar(shown: bool) -> Iterator[Bar]:
         yield Bar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     class Rate(TextColumn):
         def __init__(self) -> None:

@@ -33,7 +33,8 @@ def prepare_run(out: str | Path | None, *, restart: bool) -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(error.errno, f"expected an output folder that can be made, got {folder}: {error.strerror}") from error
+        text = f"expected an output folder that can be made, got {folder}: {error.strerror}"
+        raise OSError(error.errno, text) from error
     atomic_bytes(folder / ".writable", b"")
     (folder / ".writable").unlink()
     if restart:

@@ -36,9 +36,11 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
             f"expected data on the grid {forward.model_shape[1:]} of the image for summary='data', "
             f"got {forward.data_shape[1:]}"
         )
-    complex_data = bool(getattr(forward.operator, "complex_data", False))
-    own = forward.data_shape[0] * (1 + complex_data) if kind == "data" else forward.model_shape[0] * len(_ITERATIONS[kind])
-    return own + int(isinstance(forward.noise.level, tuple))
+    level = int(isinstance(forward.noise.level, tuple))
+    if kind == "data":
+        complex_data = bool(getattr(forward.operator, "complex_data", False))
+        return forward.data_shape[0] * (1 + complex_data) + level
+    return forward.model_shape[0] * len(_ITERATIONS[kind]) + level
 
 
 @torch.no_grad()

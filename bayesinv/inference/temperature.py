@@ -39,7 +39,8 @@ def choose_temperature(
     The misses of a coarse walk over the grid, from 1 towards the better side, with the same latents throughout.
     """
     noise = posterior.target_noise
-    target = torch.stack([image + noise * normal(image.shape, seed, stream("target noise"), i) for i, image in enumerate(x.cpu())])
+    key = stream("target noise")
+    target = torch.stack([image + noise * normal(image.shape, seed, key, i) for i, image in enumerate(x.cpu())])
     regions = dict(regions or {})
     misses: dict[float, float] = {}
 

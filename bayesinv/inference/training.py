@@ -1,8 +1,9 @@
 r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the same to the bit.
 
 Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
-jointly (`bayesinv.inference.objective`). Images bear noise that falls geometrically to ``target_noise``. The weights are
-averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation pairs.
+jointly (`bayesinv.inference.objective`). Images bear noise that falls geometrically to ``target_noise``. The weights
+are averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation
+pairs.
 Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
 """
 
@@ -138,8 +139,11 @@ def fit(
         patience, averaging, clip, checkpoint_steps, seed,
     )  # fmt: skip
     _check(plan, posterior, problem)
-    settings = {**asdict(plan), "target_noise": list(target_noise), "architecture": posterior.record["architecture"],
-                "summary": posterior.summary, "problem": posterior.record["problem"], "start": posterior.record["seed"]}  # fmt: skip
+    record = posterior.record
+    settings = {
+        **asdict(plan), "target_noise": list(target_noise), "architecture": record["architecture"],
+        "summary": posterior.summary, "problem": record["problem"], "start": record["seed"],
+    }  # fmt: skip
     folder = prepare_run(out, restart=restart)
     done = finished_run(folder, settings)
     if done is not None:
@@ -201,10 +205,11 @@ class _Run:
                 bad = 0 if sound else bad + 1
                 if bad >= _NAN_PATIENCE:
                     raise FloatingPointError(
-                        f"the loss was not finite in {bad} steps in a row before step {state.step}: lower learning_rate "
-                        f"(now {plan.learning_rate}), raise target_noise, or look for outliers in the images"
+                        f"the loss was not finite in {bad} steps in a row before step {state.step}: lower "
+                        f"learning_rate (now {plan.learning_rate}), raise target_noise, or look for outliers in the "
+                        "images"
                     )
-                bar.advance(1, f"loss {loss:+.3f} nats/dim" if state.step > self.head_steps else f"head mse {loss:.4f}")
+                bar.advance(1, f"loss {loss:+.3f} nats/dim")
                 state.history.seconds = time.perf_counter() - began
                 if state.step % plan.epoch_steps == 0 or state.step == plan.steps:
                     self._evaluate(wrapped, held, state, loss)
@@ -247,20 +252,20 @@ class _Run:
         for group in optimizer.param_groups:
             group["lr"] = plan.learning_rate * _schedule(step, plan.steps)
         nll, mse = objective(u, c, head_only)
-        loss = mse if head_only else nll + plan.head_weight * mse
+        loss = nll + (1.0 if head_only else plan.head_weight) * mse
         optimizer.zero_grad(set_to_none=True)
         sound = bool(torch.isfinite(loss))
         if sound:
             self.fabric.backward(loss)
             norm = self.fabric.clip_gradients(objective, optimizer, max_norm=plan.clip, error_if_nonfinite=False)
-            sound = bool(torch.isfinite(norm))
+            sound = norm is not None and bool(torch.isfinite(norm))
         if sound:
             optimizer.step()
         else:
             _log.warning("step %d skipped: its loss or gradient is not finite", step)
         state.step += 1
         _average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
-        return float((mse if head_only else nll).detach()), sound
+        return float(nll.detach()), sound
 
     def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
         plan, posterior = self.plan, self.posterior

@@ -69,7 +69,7 @@ def test_samples_and_their_densities_come_from_one_pass(flow_case: FlowCase) -> 
 
 
 def test_samples_follow_the_density() -> None:
-    """Importance weights ``q / p`` of draws of ``p`` have mean one, for the same law at another temperature as ``q``."""
+    """Importance weights ``q / p`` of draws of ``p`` have mean one; ``q`` is the law at another temperature."""
     flow = FLOWS["dense-two"].flow()
     x, log_prob = flow.sample_and_log_prob(4000, seed=1, temperature=1.0, batch_size=4000)
     with torch.no_grad():

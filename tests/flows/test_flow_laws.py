@@ -41,7 +41,7 @@ def test_a_summary_network_is_trained_through_the_condition(name: str) -> None:
     case = FLOWS[name]
     assert isinstance(case.condition, tuple)
     rank, features = len(case.shape) - 1, 3
-    network = UNet(2, 2 * case.shape[0], rank=rank, widths=(4, 4, 6), features=features).double()
+    network = UNet(2, 2 * case.shape[0], rank=rank, widths=(4, 6), features=features).double()
     flow = FlowCase(case.shape, (case.condition[0], features, features)).flow()
     with torch.no_grad():
         for parameter in network.head.parameters():
@@ -70,9 +70,13 @@ def test_every_parameter_of_a_flow_has_a_part_in_its_density() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "levels", "sizes"),
-    [((1, 20), 3, ["16", "24"]), ((1, 10, 16), 2, ["(8, 16)", "(12, 16)"]), ((1, 4, 4, 6), 2, ["(4, 4, 4)", "(4, 4, 8)"])],
+    [
+        ((1, 20), 3, ["16", "24"]),
+        ((1, 10, 16), 2, ["(8, 16)", "(12, 16)"]),
+        ((1, 4, 4, 6), 2, ["(4, 4, 4)", "(4, 4, 8)"]),
+    ],
 )
-def test_sizes_that_cannot_be_halved_name_those_that_would_do(shape: tuple[int, ...], levels: int, sizes: list[str]) -> None:
+def test_sizes_that_cannot_be_halved_name_others(shape: tuple[int, ...], levels: int, sizes: list[str]) -> None:
     with pytest.raises(ValueError, match="would do") as caught:
         glow(shape, levels=levels)
     assert all(size in str(caught.value) for size in sizes)

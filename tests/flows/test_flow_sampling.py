@@ -1,4 +1,4 @@
-"""`Flow.sample`: keyed by (seed, sample, observation), the same for every batch size and in both modes, no dummy pass."""
+"""`Flow.sample`: keyed by (seed, sample, observation), the same for every batch size and in both modes."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from bayesinv.flows import DenseSummary, UNet, glow
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_the_pyramid_fits_the_flow(rank: int) -> None:
-    network = UNet(3, 4, rank=rank, widths=(4, 6, 8), features=5)
+    network = UNet(3, 4, rank=rank, widths=(4, 6), features=5)
     shape = (2, *[8] * rank)
     pyramid = network(torch.randn(2, 3, *shape[1:]))
     assert [tuple(part.shape) for part in pyramid] == [(2, 4, *[8] * rank), (2, 5, *[4] * rank), (2, 5, *[2] * rank)]
@@ -19,25 +19,25 @@ def test_the_pyramid_fits_the_flow(rank: int) -> None:
 
 
 def test_the_head_starts_at_zero_so_that_the_flow_starts_without_it() -> None:
-    head, *features = UNet(1, 2, rank=2, widths=(4, 4), features=3)(torch.randn(2, 1, 4, 6))
+    head, *features = UNet(1, 2, rank=2, widths=(4, 4), features=3)(torch.randn(2, 1, 4, 8))
     assert float(head.detach().abs().max()) == 0
     assert float(features[0].detach().abs().max()) > 0
 
 
 def test_each_record_is_summarised_by_itself() -> None:
-    network, c = UNet(1, 2, rank=1, widths=(4, 4, 4), features=3).double(), torch.randn(3, 1, 8, dtype=torch.float64)
+    network, c = UNet(1, 2, rank=1, widths=(4, 4), features=3).double(), torch.randn(3, 1, 8, dtype=torch.float64)
     for together, alone in zip(network(c), network(c[1:2]), strict=True):
         assert torch.allclose(together[1:2], alone, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("rank", "widths"), [(0, (4, 4)), (4, (4, 4)), (2, (4,))])
+@pytest.mark.parametrize(("rank", "widths"), [(0, (4, 4)), (4, (4, 4)), (2, ())])
 def test_impossible_networks_are_refused(rank: int, widths: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="1 to 3 spatial axes and two widths or more"):
+    with pytest.raises(ValueError, match="1 to 3 spatial axes and one width or more"):
         UNet(1, 2, rank=rank, widths=widths)
 
 
 def test_images_that_the_scales_cannot_halve_are_refused() -> None:
-    network = UNet(1, 2, rank=2, widths=(4, 4, 4), features=3)
+    network = UNet(1, 2, rank=2, widths=(4, 4), features=3)
     with pytest.raises(ValueError, match="multiples of 4"):
         network(torch.randn(1, 1, 8, 6))
 

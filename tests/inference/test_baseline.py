@@ -18,7 +18,8 @@ def test_cgls_stops_at_the_best_iteration() -> None:
     errors = {k: float((cgls(problem.forward.operator, y, iterations=k) - x).square().mean()) for k in baseline._STOPS}
     assert tuned == {"kind": "cgls", "iterations": min(errors, key=errors.get)}  # type: ignore[arg-type]
     assert 1 < tuned["iterations"] < 180  # neither end: the blur is worth more than a step, the noise no full solution
-    assert torch.equal(reconstruct(tuned, problem.forward, y), cgls(problem.forward.operator, y, iterations=tuned["iterations"]))
+    expected = cgls(problem.forward.operator, y, iterations=tuned["iterations"])
+    assert torch.equal(reconstruct(tuned, problem.forward, y), expected)
 
 
 def test_regularised_least_squares_take_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:

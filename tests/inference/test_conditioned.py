@@ -87,7 +87,8 @@ def test_the_density_is_in_the_unit_of_the_image(line: tuple[Problem, Posterior]
     conditioned = posterior(y)
     found = conditioned.log_prob(x)
     with torch.no_grad():
-        flow = posterior.flow.log_prob(posterior.standardised(x), conditioned.condition(), temperature=posterior.temperature)
+        u, condition = posterior.standardised(x), conditioned.condition()
+        flow = posterior.flow.log_prob(u, condition, temperature=posterior.temperature)
     assert torch.allclose(found, flow - 16 * math.log(float(posterior.image_scale)), rtol=1e-5)
     assert not found.requires_grad
     x.requires_grad_()

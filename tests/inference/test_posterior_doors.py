@@ -102,9 +102,7 @@ def test_a_users_own_operator_with_a_drawn_noise_level() -> None:
         posterior(y)
 
 
-@pytest.mark.parametrize(
-    ("size", "levels", "fits"), [(20, 3, (16, 24)), (15, None, (14, 16)), (9, None, (8, 10))]
-)
+@pytest.mark.parametrize(("size", "levels", "fits"), [(20, 3, (16, 24)), (15, None, (14, 16)), (9, None, (8, 10))])
 def test_odd_sizes_name_those_that_would_do(size: int, levels: int | None, fits: tuple[int, int]) -> None:
     problem = line_problem(size)
     with pytest.raises(ValueError, match="would do, or fewer levels") as caught:

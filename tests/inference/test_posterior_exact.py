@@ -41,18 +41,30 @@ class Law:
 # The mean of 200 samples errs by .07 of a standard deviation, their standard deviation by 5 %; both are in the figures.
 LAWS = {
     "dense": Law(
-        dense_problem, {"steps": 2, "hidden": 24}, {"simulations": 12800, "epochs": 4, "batch_size": 128, "learning_rate": 5e-3},
-        gap=0.025, mean=0.25, std=0.15,
+        dense_problem,
+        {"steps": 2, "hidden": 24},
+        {"simulations": 12800, "epochs": 4, "batch_size": 128, "learning_rate": 5e-3},
+        gap=0.025,
+        mean=0.25,
+        std=0.15,
     ),
     "line": Law(
-        line_problem, {"steps": 2, "hidden": 16, "levels": 2}, {"simulations": 8000, "epochs": 4, "batch_size": 64, "learning_rate": 4e-3},
-        gap=0.07, mean=0.40, std=0.15,
+        line_problem,
+        {"steps": 2, "hidden": 16, "levels": 2},
+        {"simulations": 8000, "epochs": 4, "batch_size": 64, "learning_rate": 4e-3},
+        gap=0.07,
+        mean=0.40,
+        std=0.15,
     ),
     "square": Law(
-        square_problem, {"steps": 3, "hidden": 24}, {"simulations": 12800, "epochs": 5, "batch_size": 64, "learning_rate": 4e-3},
-        gap=0.05, mean=0.35, std=0.12,
+        square_problem,
+        {"steps": 3, "hidden": 24},
+        {"simulations": 12800, "epochs": 5, "batch_size": 64, "learning_rate": 4e-3},
+        gap=0.05,
+        mean=0.35,
+        std=0.12,
     ),
-}  # fmt: skip
+}
 _trained: dict[str, tuple[Problem, Posterior]] = {}
 
 

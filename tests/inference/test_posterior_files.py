@@ -76,7 +76,7 @@ def test_an_altered_byte_is_noticed(saved: tuple[Posterior, Path], where: str) -
     at = {"tensor": len(content) - 5, "record": content.index(b"cgls"), "name": content.index(b"image_mean")}[where]
     content[at] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="altered or damaged|truncated or foreign"):
+    with pytest.raises(ValueError, match=r"altered or damaged|truncated or foreign"):
         Posterior.load(path, problem=line_problem())
 
 
@@ -109,15 +109,16 @@ def test_a_problem_of_ones_own_must_be_given(saved: tuple[Posterior, Path]) -> N
 
 def test_another_operator_is_refused(saved: tuple[Posterior, Path]) -> None:
     other = ForwardModel(Matrix(blur(16, 0.5), (1, 16), (1, 16)), GaussianNoise(0.1))
-    with pytest.raises(ValueError, match="expected the operator .* this posterior was trained for"):
+    with pytest.raises(ValueError, match=r"expected the operator .* this posterior was trained for"):
         Posterior.load(saved[1], problem=Problem(line_problem().prior, other))
 
 
 def test_tensors_of_every_kind_come_back(tmp_path: Path) -> None:
     shared = torch.randn(3, 4)
     tensors = {
-        "shared": shared, "again": shared, "view": shared[:, 1], "empty": torch.zeros(0, 2), "scalar": torch.tensor(2.0),
-        "flag": torch.tensor(True), "half": torch.randn(5).bfloat16(), "count": torch.tensor([3]),
+        "shared": shared, "again": shared, "view": shared[:, 1], "empty": torch.zeros(0, 2),
+        "scalar": torch.tensor(2.0), "flag": torch.tensor(True), "half": torch.randn(5).bfloat16(),
+        "count": torch.tensor([3]),
         "image": torch.randn(1, 2, 3, 4).contiguous(memory_format=torch.channels_last),
     }  # fmt: skip
     path = write_tensors(tmp_path / "t", tensors, {"n": [1, 2]})
@@ -134,9 +135,9 @@ def test_a_failing_write_leaves_the_former_file(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", replace)
-    with pytest.raises(OSError, match="cannot write .*No space left on device; the former file is as it was"):
+    with pytest.raises(OSError, match=r"cannot write .*No space left on device; the former file is as it was"):
         atomic_bytes(path, b"new")
     assert path.read_bytes() == b"former"
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
-    with pytest.raises(OSError, match="cannot write .*No such file or directory"):
+    with pytest.raises(OSError, match=r"cannot write .*No such file or directory"):
         atomic_bytes(tmp_path / "none" / "a", b"new")

@@ -61,5 +61,5 @@ def test_a_plug_in_is_joined_with_its_prior() -> None:
 def test_unknown_names_and_keywords_are_refused() -> None:
     with pytest.raises(ValueError, match="photoacoustic-line"):
         load_problem("photoacoustic-lin")
-    with pytest.raises(ValueError, match="expected parameters of 'deblur' .* got sise"):
+    with pytest.raises(ValueError, match=r"expected parameters of 'deblur' .* got sise"):
         load_problem("deblur", sise=16)

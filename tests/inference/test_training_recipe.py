@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from toy_problems import Matrix, blur, dense_problem, line_problem, same_state, square_problem, tiny
 from torch import Tensor, nn
+from toy_problems import Matrix, blur, dense_problem, line_problem, same_state, square_problem, tiny
 
 from bayesinv.flows import Flow, glow
 from bayesinv.inference import Posterior, Problem, fit, training
@@ -93,10 +93,10 @@ def test_training_stops_early_when_the_heldout_loss_does_not_improve(monkeypatch
     assert history.best_step == 4
 
 
-def test_a_loss_that_stays_nan_stops_training_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_loss_that_stays_nan_ends_training_with_advice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Objective, "forward", lambda self, u, c, head: (u.sum() * math.nan, u.sum() * math.nan))
     problem = line_problem(8)
-    with pytest.raises(FloatingPointError, match="lower learning_rate .*raise target_noise, or look for outliers"):
+    with pytest.raises(FloatingPointError, match=r"lower learning_rate .*raise target_noise, or look for outliers"):
         fit(tiny(problem), problem, out=tmp_path, **SMALL | {"epochs": 20})
 
 
@@ -158,7 +158,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], match: str)
 
 def test_a_posterior_of_another_operator_is_refused() -> None:
     other = Problem(line_problem(8).prior, ForwardModel(Matrix(blur(8, 0.5), (1, 8), (1, 8)), GaussianNoise(0.1)))
-    with pytest.raises(ValueError, match="expected the operator .* that the posterior was built for"):
+    with pytest.raises(ValueError, match=r"expected the operator .* that the posterior was built for"):
         fit(tiny(line_problem(8)), other, **SMALL)
 
 
@@ -183,7 +183,7 @@ def test_a_second_fit_goes_on_from_the_first() -> None:
     first = fit(posterior, problem, **SMALL | {"epochs": 4, "simulations": 160})
     second = fit(posterior, problem, **SMALL | {"epochs": 4, "simulations": 160, "head_fraction": 0.0})
     joint = [row["heldout"] for row in first.rows if row["phase"] == "joint"]
-    assert second.rows[0]["heldout"] < joint[0]
+    assert second.rows[-1]["heldout"] < joint[-1]
 
 
 def test_fresh_pairs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

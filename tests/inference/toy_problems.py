@@ -1,6 +1,7 @@
-r"""Linear-Gaussian problems whose posterior is known, ``x ~ N(m, C)``, ``y = A x + sigma e``, and a quick posterior of one.
+r"""Linear-Gaussian problems whose posterior is known: ``x ~ N(m, C)``, ``y = A x + sigma e``.
 
-A posterior is learnt for ``x* = x + tau e``, ``tau`` its target noise, so the exact one is ``N(mean(y), G + tau^2 I)``,
+A posterior is learnt for ``x* = x + tau e``, ``tau`` its target noise, so the exact one is ``N(mean(y), G + tau^2 I)``
+with
 ``G = (A^T A / sigma^2 + C^{-1})^{-1}``, ``mean(y) = m + G A^T (y - A m) / sigma^2``.
 """
 
