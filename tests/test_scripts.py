@@ -45,7 +45,7 @@ def test_a_script_runs(path: Path, tmp_path: Path) -> None:
     environment |= {"BAYESINV_SMOKE": "1", "MPLBACKEND": "Agg", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert not done.stderr, done.stderr

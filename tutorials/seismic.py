@@ -40,7 +40,7 @@ mpl.rcParams.update(STYLE)
 def row(images, titles, axes, quantity, unit):
     """Images beside each other, on physical axes and one colour scale."""
     arrays = [labelled(image, axes, quantity=quantity, unit=unit)[0] for image in images]
-    figure, scale = new_figure(2.9 * len(arrays), 2.9), common_scale(*arrays)
+    figure, scale = new_figure(0.7 + 2.7 * len(arrays), 3.2), common_scale(*arrays)
     places = figure.subplots(1, len(arrays), squeeze=False)[0]
     for place, array, title in zip(places, arrays, titles, strict=True):
         drawn = draw_panel(place, array, title=title, scale=scale, bar=False)

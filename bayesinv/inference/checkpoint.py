@@ -87,14 +87,20 @@ def load_checkpoint(
     device = next(module.parameters()).device
     state.average = {name: tensor.to(device) for name, tensor in groups["average"].items()}
     state.best = {name: tensor.to(device) for name, tensor in groups["best"].items()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in groups["adam"].items():
         index, key = name.split("/")
-        moments.setdefault(int(index), {})[key] = tensor
+        moments.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     state.step, state.best_step, state.stopped = record["step"], record["best_step"], record["stopped"]
     state.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
     state.history = History.from_dict(record["history"])
+
+
+def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """The moment in the memory layout of its parameter: fused Adam runs through both as they lie in memory."""
+    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment
 
 
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

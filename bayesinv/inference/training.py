@@ -1,7 +1,7 @@
 r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the same to the bit.
 
 Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
-jointly (`bayesinv.inference.objective`). Images bear noise that falls geometrically to ``target_noise``. The weights
+jointly (`bayesinv.inference.objective`). Images bear noise that falls to its last value in the first phase. The weights
 are averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation
 pairs.
 Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
@@ -108,7 +108,8 @@ def fit(
         learning_rate: peak of Adam's rate; 100 steps of warm-up, cosine to zero.
         head_fraction: share of the steps that train the head of the summary network alone.
         head_weight: weight of the head's squared error afterwards.
-        target_noise: first and last standard deviation of the noise on the images, over that of the images.
+        target_noise: first and last standard deviation of the noise on the images, over that of the images; it falls
+            geometrically while the head is trained.
         validation: number of held-out pairs for best weights, temperature and baseline.
         patience: epochs without a better held-out loss before training stops early.
         averaging: decay of the exponential moving average of the weights.
@@ -279,7 +280,7 @@ class _Run:
             x, c = bank.x[chosen], bank.c[chosen]
         x, c = mirrored(x, c, self.axes, plan.seed, step)
         first, last = plan.target_noise
-        share = min(1.0, step / (0.7 * plan.steps))
+        share = min(1.0, step / max(1.0, plan.head_fraction * plan.steps))
         noise = first ** (1 - share) * last**share * normal(x.shape, plan.seed, stream("image noise"), step)
         device = self.fabric.device
         return posterior.standardised(x.to(device)) + noise.to(device), posterior.scaled(c.to(device))

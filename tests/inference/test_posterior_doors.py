@@ -134,14 +134,15 @@ def test_the_seed_makes_the_weights() -> None:
     assert any(not torch.equal(a, c) for a, _, c in pairs)
 
 
-def test_a_fresh_posterior_draws_white_images_and_has_their_density() -> None:
-    """At initialisation, standardised by mean 0 and scale 1, the posterior is the standard normal whatever the data."""
+def test_a_fresh_posterior_is_white_noise_of_the_heads_first_scale() -> None:
+    """Before any training it is ``N(0, e^{2 c} I)`` whatever the data, ``c`` the centre of the head's log-scale."""
     problem = square_problem(8)
     posterior = tiny(problem)
+    centre = next(iter(posterior.flow.map)).centre
     x, y, _ = problem.sample(4, seed=0)
-    expected = -0.5 * x.square().flatten(1).sum(1) - 32 * math.log(2 * math.pi)
+    expected = -0.5 * (x / math.exp(centre)).square().flatten(1).sum(1) - 64 * (0.5 * math.log(2 * math.pi) + centre)
     assert torch.allclose(posterior(y).log_prob(x), expected, rtol=1e-4)
-    drawn = posterior(y).draw(50)
+    drawn = posterior(y).draw(50) / math.exp(centre)
     assert float(drawn.std()) == pytest.approx(1, abs=4 / math.sqrt(2 * drawn.numel()))
 
 
