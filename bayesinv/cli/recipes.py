@@ -71,7 +71,7 @@ class Recipe:
             fit={**self.fit, "simulations": 320, "epochs": 4, "validation": 20},
             second=replace(self.second, count=8),
             heldout=16,
-            samples=49,
+            samples=39,
             draws=100,
         )
 
@@ -86,7 +86,7 @@ RECIPES = {
             prior="retina",
         ),
         build={"baseline": "cgls"},
-        fit={"simulations": 4000, "epochs": 10, "validation": 100, "target_noise": (0.25, 0.05), "head_fraction": 0.35},
+        fit={"simulations": 4800, "epochs": 7, "validation": 100, "target_noise": (0.4, 0.08), "head_fraction": 0.35},
     ),
     "seismic-poststack": Recipe(
         title="A seismic section from post-stack data",
@@ -100,7 +100,7 @@ RECIPES = {
             operator_parameters={"wavelet_frequency": 0.12},
         ),
         build={"baseline": "regularised"},
-        fit={"simulations": 4000, "epochs": 10, "validation": 100, "target_noise": (0.25, 0.05), "head_fraction": 0.35},
+        fit={"simulations": 4800, "epochs": 7, "validation": 100, "target_noise": (0.25, 0.05), "head_fraction": 0.35},
         peak=None,
     ),
 }

@@ -32,6 +32,7 @@ def atomic_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o644)
         os.replace(name, target)
     except OSError as error:
         if name and os.path.exists(name):

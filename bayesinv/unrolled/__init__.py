@@ -1,3 +1,1 @@
 """Floor 2: loop-unrolled networks around an operator. The room is kept; nothing lives in it yet."""
-
-__all__: list[str] = []
