@@ -53,7 +53,7 @@ def save_dataset(dataset: xr.Dataset, path: str | os.PathLike[str], *, kind: str
         try:
             marked.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
             os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+            os.replace(temporary, target)
         finally:
             Path(temporary).unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of netCDF's ("HDF error")
