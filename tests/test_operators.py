@@ -122,5 +122,5 @@ def test_poststack_is_pylops_on_a_section_that_goes_on(size):
 def test_bad_parameters_are_named():
     with pytest.raises(ValueError, match=r"cycles per sample, got 0\.7"):
         plugins.load("seismic-poststack")(wavelet_frequency=0.7)
-    with pytest.raises(ValueError, match="positive size and width"):
-        plugins.load("deblur")(width=0.0)
+    with pytest.raises(ValueError, match="positive size and blur"):
+        plugins.load("deblur")(blur=0.0)

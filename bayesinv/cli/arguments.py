@@ -7,14 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from bayesinv.inference import History
-
-__all__ = ["Settings", "counting", "output_file", "parse_settings", "posterior_file", "training_rows"]
+__all__ = ["Settings", "counting", "output_file", "parse_settings", "posterior_file"]
 
 Settings = Annotated[
     list[str] | None,
@@ -72,11 +69,6 @@ def output_file(path: Path) -> Path:
 def posterior_file(path: Path) -> Path:
     """The posterior's file, also where its run folder was given."""
     return path / "posterior.bayesinv" if path.is_dir() else path
-
-
-def training_rows(history: History) -> list[dict[str, Any]]:
-    """The rows whose loss is in nats per dimension (of the head alone: squared errors), as reports draw them."""
-    return [{**row, "lr": row["learning_rate"]} for row in history.rows if row["phase"] == "joint"]
 
 
 @contextmanager

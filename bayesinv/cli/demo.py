@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bayesinv.cli.arguments import counting, training_rows
+from bayesinv.cli.arguments import counting
 from bayesinv.cli.console import OUT
 from bayesinv.cli.recipes import Recipe, recipe_of
 
@@ -124,7 +124,7 @@ def _report(
     from bayesinv.reporting import report
 
     title = f"{recipe.title}: {recipe.second.object}" + (" (small mode, barely trained)" if small else "")
-    report(samples, checks, out=folder / "report.html", second=second, history=training_rows(history), title=title)
+    report(samples, checks, out=folder / "report.html", second=second, history=history.rows, title=title)
 
 
 def _metrics(checks: Checks, second: Checks, history: History, recipe: Recipe, folder: Path, seconds: float) -> None:

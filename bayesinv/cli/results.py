@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bayesinv.cli.arguments import counting, output_file, posterior_file, training_rows
+from bayesinv.cli.arguments import counting, output_file, posterior_file
 from bayesinv.cli.console import OUT
 
 __all__ = ["VERBS"]
@@ -104,7 +104,7 @@ def report(
     drawn, first = Samples.load(samples), Checks.load(found)
     other = None if second is None else Checks.load(second)
     log = history or samples.parent / "history.json"
-    rows = training_rows(History.load(log)) if history is not None or log.is_file() else None
+    rows = History.load(log).rows if history is not None or log.is_file() else None
     write_report(drawn, first, out=out, second=other, history=rows, title=title)
     metrics = write_metrics(first, out.parent / "metrics.json", second=other)
     OUT.print(f"verdict: [bold]{first.verdict.level}[/]\nreport in {out}\nfigures in {metrics}", highlight=False)

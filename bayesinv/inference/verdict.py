@@ -146,7 +146,7 @@ def _ranks(metrics: Mapping[str, float], errors: Mapping[str, float]) -> Finding
     if math.isnan(value):
         return None
     grade = _grade(value, error, 0.25, 0.50)
-    shape = "flat" if grade == LEVELS[0] else "not flat"
+    shape = "not flat" if grade != LEVELS[0] else "flat" if value <= 0.25 else "flat within its standard error"
     text = f"the histogram is {shape}: its worst bin is off by {value:.0%} of a uniform one; wanted at most 25 %."
     if grade != LEVELS[0]:
         text += " High ends mean intervals too narrow, a high middle too wide, a slope a bias; see the histogram."

@@ -159,7 +159,7 @@ def history_figure(history: Sequence[Mapping[str, Any]]) -> Figure | None:
         low, high = np.quantile(pooled, (0.0, 0.97))
         left.set_ylim(low - 0.05 * (high - low) - 1e-6, high + 0.1 * (high - low) + 1e-6)
         left.legend()
-    right.plot(*_series(history, "lr"), color="#e6550d")
+    right.plot(*_series(history, "learning_rate"), color="#e6550d")
     right.set(xlabel="optimizer step", ylabel="learning rate", title="Learning rate")
     right.set_ylim(bottom=0)
     return figure

@@ -58,7 +58,8 @@ def report(
         checks: diagnosis of the posterior on held-out simulations, with the verdict.
         out: the HTML file to write.
         second: diagnosis on a second input, real or shifted; the report says in words how far it is off.
-        history: record of the training, one mapping per logged step with ``step``, ``loss``, ``heldout``, ``lr``.
+        history: record of the training, one mapping per logged step with ``step``, ``loss``, ``heldout``,
+            ``learning_rate``, as `bayesinv.inference.History.rows` has them.
         title: heading of the report.
 
     Returns:

@@ -19,24 +19,24 @@ CUT = 4.0  # the kernel is cut at this many widths, and then normalised to sum t
 
 
 def deblur(
-    size: int = 32, *, width: float = 1.5, noise: float | tuple[float, float] = 0.05, prior: str = "vessels"
+    size: int = 32, *, blur: float = 1.5, noise: float | tuple[float, float] = 0.05, prior: str = "vessels"
 ) -> ForwardModel:
     """A sharp image ``(1, size, size)`` to a blurred one of the same shape.
 
     Args:
         size: pixels along ``z`` and ``x``.
-        width: standard deviation of the blur, in pixels.
+        blur: its standard deviation, in pixels.
         noise: relative noise level, or a pair from which each record draws its own.
         prior: name of the prior of sharp images.
 
     Raises:
-        ValueError: if the width is not positive.
+        ValueError: if the blur is not positive.
     """
     return ForwardModel(
-        Blur(size, width),
+        Blur(size, blur),
         GaussianNoise(noise),
         name="deblur",
-        title=f"Gaussian blur of {width} pixels",
+        title=f"Gaussian blur of {blur} pixels",
         equation="y = g * x + noise,  g ~ exp(-r^2 / (2 w^2))",
         quantity="brightness",
         unit="a.u.",
@@ -54,7 +54,7 @@ class Blur(Separable):
 
     def __init__(self, size: int, width: float) -> None:
         if size < 1 or not width > 0:
-            raise ValueError(f"expected a positive size and width, got {size} and {width}")
+            raise ValueError(f"expected a positive size and blur, got {size} and {width}")
         distance = np.abs(np.arange(size)[:, None] - np.arange(size))
         radius = int(CUT * width + 0.5)
         total = np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2).sum()

@@ -157,8 +157,8 @@ def test_an_unknown_name_offers_the_near_one(verb: str, tmp_path: Path, monkeypa
 
 
 def test_an_unknown_setting_names_the_known_ones() -> None:
-    assert "width" in mistake("check", "deblur", "--set", "widht=2")
-    assert "width" in mistake("simulate", "deblur", "--set", "widht=2")
+    assert "blur" in mistake("check", "deblur", "--set", "blurr=2")
+    assert "blur" in mistake("simulate", "deblur", "--set", "blurr=2")
 
 
 @pytest.mark.parametrize("verb", ["simulate", "fit", "demo", "sample", "diagnose", "report"])

@@ -67,7 +67,12 @@ def samples_of(shape=(6, 8), *, channels=1, complex_data=False):
 
 
 HISTORY = [
-    {"step": step, "loss": 1.0 / (step + 1), "heldout": 1.1 / (step + 1) if step % 3 == 0 else None, "lr": 1e-3}
+    {
+        "step": step,
+        "loss": 1.0 / (step + 1),
+        "heldout": 1.1 / (step + 1) if step % 3 == 0 else None,
+        "learning_rate": 1e-3,
+    }
     for step in range(12)
 ]
 
