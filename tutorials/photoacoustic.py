@@ -26,28 +26,14 @@ import matplotlib as mpl
 
 import bayesinv as bi
 from bayesinv.cli.recipes import recipe_of
-from bayesinv.inference.samples import labelled
 from bayesinv.reporting import calibration_figures, figures
-from bayesinv.reporting.panels import STYLE, common_scale, draw_panel, new_figure, quantity_label
+from bayesinv.reporting.panels import STYLE
 
 SMALL = os.environ.get("BAYESINV_SMOKE") == "1"
 RECIPE = recipe_of("photoacoustic-line", small=SMALL)
 BUILD = {**RECIPE.build, "steps": 2, "hidden": 24} if SMALL else RECIPE.build
 OUT = Path(tempfile.mkdtemp() if SMALL else "runs/photoacoustic-line")
 mpl.rcParams.update(STYLE)
-
-
-def row(images, titles, axes, quantity, unit):
-    """Images beside each other, on physical axes and one colour scale."""
-    arrays = [labelled(image, axes, quantity=quantity, unit=unit)[0] for image in images]
-    figure, scale = new_figure(0.7 + 2.7 * len(arrays), 3.2), common_scale(*arrays)
-    places = figure.subplots(1, len(arrays), squeeze=False)[0]
-    for place, array, title in zip(places, arrays, titles, strict=True):
-        drawn = draw_panel(place, array, title=title, scale=scale, bar=False)
-        place.label_outer()
-    figure.colorbar(drawn, ax=places, label=quantity_label(arrays[0]), shrink=0.8, pad=0.02, extend="both")
-    return figure
-
 
 # %%
 # The physics, and what it does not see
@@ -73,10 +59,10 @@ heard, wave = forward.operator(silent), forward.operator(first)
 noise = 0.05 * float(wave.square().mean().sqrt())
 ratio, level = float(silent.norm() / first.norm()), float(heard.square().mean().sqrt()) / noise
 print(f"|v| is {ratio:.0%} of |x|, A v is {level:.0%} of the noise")
-row([first, first + silent, silent], ["An image $x$", "Another one, $x + v$", "$v$"], *image)
+figures.row_figure([first, first + silent, silent], ["An image $x$", "Another one, $x + v$", "$v$"], *image)
 
 # %%
-row([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
+figures.row_figure([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
 
 # %%
 # What we know beforehand
@@ -84,7 +70,7 @@ row([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
 # Where the data cannot tell, something else has to. The prior is a generator of vessel trees: they grow towards points
 # in want of blood, taper by Murray's law, and fade with depth as the light does.
 
-row(problem.prior.sample(4, seed=0), [f"Prior image {i + 1}" for i in range(4)], *image)
+figures.row_figure(problem.prior.sample(4, seed=0), [f"Prior image {i + 1}" for i in range(4)], *image)
 
 # %%
 # Training

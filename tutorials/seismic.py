@@ -26,28 +26,14 @@ import matplotlib as mpl
 
 import bayesinv as bi
 from bayesinv.cli.recipes import recipe_of
-from bayesinv.inference.samples import labelled
 from bayesinv.reporting import calibration_figures, figures
-from bayesinv.reporting.panels import STYLE, common_scale, draw_panel, new_figure, quantity_label
+from bayesinv.reporting.panels import STYLE
 
 SMALL = os.environ.get("BAYESINV_SMOKE") == "1"
 RECIPE = recipe_of("seismic-poststack", small=SMALL)
 BUILD = {**RECIPE.build, "steps": 2, "hidden": 24} if SMALL else RECIPE.build
 OUT = Path(tempfile.mkdtemp() if SMALL else "runs/seismic-poststack")
 mpl.rcParams.update(STYLE)
-
-
-def row(images, titles, axes, quantity, unit):
-    """Images beside each other, on physical axes and one colour scale."""
-    arrays = [labelled(image, axes, quantity=quantity, unit=unit)[0] for image in images]
-    figure, scale = new_figure(0.7 + 2.7 * len(arrays), 3.2), common_scale(*arrays)
-    places = figure.subplots(1, len(arrays), squeeze=False)[0]
-    for place, array, title in zip(places, arrays, titles, strict=True):
-        drawn = draw_panel(place, array, title=title, scale=scale, bar=False)
-        place.label_outer()
-    figure.colorbar(drawn, ax=places, label=quantity_label(arrays[0]), shrink=0.8, pad=0.02, extend="both")
-    return figure
-
 
 # %%
 # The physics, and what it does not see
@@ -71,10 +57,10 @@ heard, wave = forward.operator(silent), forward.operator(first)
 noise = 0.05 * float(wave.square().mean().sqrt())
 ratio, level = float(silent.norm() / first.norm()), float(heard.square().mean().sqrt()) / noise
 print(f"|v| is {ratio:.0%} of |x|, A v is {level:.0%} of the noise")
-row([first, first + silent, silent], ["A section $x$", "Another one, $x + v$", "$v$"], *section)
+figures.row_figure([first, first + silent, silent], ["A section $x$", "Another one, $x + v$", "$v$"], *section)
 
 # %%
-row([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
+figures.row_figure([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
 
 # %%
 # What we know beforehand
@@ -82,7 +68,7 @@ row([wave, wave + heard, heard], ["$A x$", "$A (x + v)$", "$A v$"], *record)
 # The prior tells geology backwards: layers of random thickness and contrast are laid down, folded, cut by an
 # unconformity and broken by faults.
 
-row(problem.prior.sample(4, seed=0), [f"Prior section {i + 1}" for i in range(4)], *section)
+figures.row_figure(problem.prior.sample(4, seed=0), [f"Prior section {i + 1}" for i in range(4)], *section)
 
 # %%
 # Training
@@ -121,7 +107,9 @@ figures.profile_figure(samples)
 # %%
 # A question of one's own, say where the impedance is 10 % above the background, is a count over the samples.
 
-row([samples.exceedance(0.1)], ["Probability of $I > 1.1\\,I_0$"], forward.model_axes, "probability", "1")
+figures.row_figure(
+    [samples.exceedance(0.1)], ["Probability of $I > 1.1\\,I_0$"], forward.model_axes, "probability", "1"
+)
 
 # %%
 # Fitting the data better

@@ -12,15 +12,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
 from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -28,6 +28,7 @@ from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.pairs import load_pairs
+from bayesinv.inference.plan import Plan, check_plan
 from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
@@ -42,34 +43,6 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """All that a run depends on; two runs with one plan end with the same weights."""
-
-    simulations: int | None
-    pairs: str | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    head_fraction: float
-    head_weight: float
-    target_noise: tuple[float, float]
-    validation: int
-    patience: int
-    averaging: float
-    clip: float
-    checkpoint_steps: int
-    seed: int
-
-    @property
-    def epoch_steps(self) -> int:
-        return 250 if self.simulations is None else max(1, self.simulations // self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * self.epoch_steps
 
 
 def fit(
@@ -135,11 +108,11 @@ def fit(
     stored = str(simulations) if isinstance(simulations, (str, Path)) else None
     pairs = None if stored is None else load_pairs(stored, problem)
     count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
-    plan = _Plan(
+    plan = Plan(
         count, stored, epochs, batch_size, learning_rate, head_fraction, head_weight, target_noise, validation,
         patience, averaging, clip, checkpoint_steps, seed,
     )  # fmt: skip
-    _check(plan, posterior, problem)
+    check_plan(plan, posterior, problem)
     record = posterior.record
     settings = {
         **asdict(plan), "target_noise": list(target_noise), "architecture": record["architecture"],
@@ -164,7 +137,7 @@ class _Run:
         self,
         posterior: Posterior,
         problem: Problem,
-        plan: _Plan,
+        plan: Plan,
         settings: Mapping[str, Any],
         folder: Path | None,
         pairs: tuple[Tensor, Tensor, Tensor] | None,
@@ -193,7 +166,7 @@ class _Run:
         optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
         wrapped, optimizer = self.fabric.setup(objective, optimizer)
         posterior.to(self.fabric.device).train()
-        state = Checkpoint(step=0, average=_copied(posterior), best={}, history=History())
+        state = Checkpoint(step=0, average=copied(posterior), best={}, history=History())
         load_checkpoint(self.folder, self.settings, posterior, optimizer, state)
         resumed = state.step
         began = time.perf_counter() - state.history.seconds
@@ -251,7 +224,7 @@ class _Run:
         head_only = step < self.head_steps
         u, c = self._batch(bank, step)
         for group in optimizer.param_groups:
-            group["lr"] = plan.learning_rate * _schedule(step, plan.steps)
+            group["lr"] = plan.rate(step)
         nll, mse = objective(u, c, head_only)
         loss = nll + (1.0 if head_only else plan.head_weight) * mse
         optimizer.zero_grad(set_to_none=True)
@@ -265,7 +238,7 @@ class _Run:
         else:
             _log.warning("step %d skipped: its loss or gradient is not finite", step)
         state.step += 1
-        _average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
+        update_average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
         return float(nll.detach()), sound
 
     def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
@@ -279,9 +252,7 @@ class _Run:
             chosen = torch.from_numpy(order[at * plan.batch_size : (at + 1) * plan.batch_size])
             x, c = bank.x[chosen], bank.c[chosen]
         x, c = mirrored(x, c, self.axes, plan.seed, step)
-        first, last = plan.target_noise
-        share = min(1.0, step / max(1.0, plan.head_fraction * plan.steps))
-        noise = first ** (1 - share) * last**share * normal(x.shape, plan.seed, stream("image noise"), step)
+        noise = plan.noise(step) * normal(x.shape, plan.seed, stream("image noise"), step)
         device = self.fabric.device
         return posterior.standardised(x.to(device)) + noise.to(device), posterior.scaled(c.to(device))
 
@@ -290,9 +261,9 @@ class _Run:
         plan, posterior = self.plan, self.posterior
         row: dict[str, Any] = {"step": state.step, "epoch": state.step // plan.epoch_steps, "loss": loss,
                                "phase": "head" if state.step <= self.head_steps else "joint",
-                               "learning_rate": plan.learning_rate * _schedule(state.step - 1, plan.steps),
+                               "learning_rate": plan.rate(state.step - 1),
                                "seconds": round(state.history.seconds, 3)}  # fmt: skip
-        with _weights(posterior, state.average), torch.no_grad():
+        with with_weights(posterior, state.average), torch.no_grad():
             posterior.eval()
             row["heldout"], row["heldout_mse"] = self._heldout(objective, held, state.step <= self.head_steps)
             posterior.train()
@@ -349,46 +320,3 @@ def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int
     from bayesinv.inference.summaries import summarise
 
     return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma))
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up over 100 steps (or a tenth of them), then a cosine to zero."""
-    warm = max(1, min(100, steps // 10))
-    return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def _copied(posterior: Posterior) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in posterior.state_dict().items()}
-
-
-@torch.no_grad()
-def _average(average: dict[str, Tensor], posterior: Posterior, decay: float, joint_steps: int) -> None:
-    decay = min(decay, (1 + joint_steps) / (10 + joint_steps))
-    now = posterior.state_dict()
-    smooth = [name for name, tensor in now.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_([average[name] for name in smooth], [now[name] for name in smooth], 1 - decay)
-    for name in now.keys() - set(smooth):
-        average[name].copy_(now[name])
-
-
-@contextmanager
-def _weights(posterior: Posterior, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """The posterior with other weights, for a while."""
-    own = _copied(posterior)
-    posterior.load_state_dict(weights)
-    try:
-        yield
-    finally:
-        posterior.load_state_dict(own)
-
-
-def _check(plan: _Plan, posterior: Posterior, problem: Problem) -> None:
-    own, other = posterior.record["problem"]["operator"], problem.forward.fingerprint()
-    if own != other:
-        raise ValueError(f"expected the operator {own} that the posterior was built for, got a problem with {other}")
-    if plan.simulations is not None and plan.simulations < plan.batch_size:
-        raise ValueError(f"expected at least one batch of {plan.batch_size} simulations, got {plan.simulations}")
-    if plan.epochs < 1 or plan.batch_size < 1 or plan.validation < 2 or plan.checkpoint_steps < 1:
-        raise ValueError("expected epochs, batch_size and checkpoint_steps of 1 or more and 2 or more validation pairs")
-    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and min(plan.target_noise) > 0):
-        raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and positive target_noise")

@@ -5,16 +5,21 @@ Each function takes :class:`~bayesinv.inference.samples.Samples` of one observat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 
-from bayesinv.inference.samples import Samples
+from bayesinv.inference.samples import Samples, labelled
 from bayesinv.reporting.panels import Scale, axis_label, common_scale, draw_panel, new_figure, quantity_label, space
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from bayesinv.physics import Axis
 
 __all__ = [
     "data_figure",
@@ -22,6 +27,7 @@ __all__ = [
     "misfit_figure",
     "profile_figure",
     "reconstruction_figure",
+    "row_figure",
     "sample_figure",
 ]
 
@@ -52,6 +58,40 @@ def _grid(panels: list[list[_Panel]]) -> Figure:
                 continue
             image, title, scale, label = panel
             draw_panel(axes, image, title=title, scale=scale, label=label)
+    return figure
+
+
+def row_figure(
+    images: Sequence[Tensor | npt.NDArray[Any] | xr.DataArray],
+    titles: Sequence[str],
+    axes: Sequence[Axis],
+    quantity: str = "",
+    unit: str = "1",
+) -> Figure:
+    """Images beside each other, first channels, on physical axes and the colour scale of the first.
+
+    Args:
+        images: ``(channels, *space)`` each.
+        titles: one for each.
+        axes: of the space, as a forward model has them: ``model_axes`` or ``data_axes``.
+        quantity: what the numbers are.
+        unit: of the numbers.
+
+    Example:
+        >>> from bayesinv.inference import load_problem
+        >>> problem = load_problem("deblur", size=16)
+        >>> x, y, _ = problem.sample(1, seed=0)
+        >>> row_figure([x[0], y[0]], ["image", "data"], problem.forward.model_axes)
+        <Figure size 610x320 with 3 Axes>
+    """
+    arrays = [labelled(image, axes, quantity=quantity, unit=unit)[0] for image in images]
+    figure, scale = new_figure(0.7 + 2.7 * len(arrays), 3.2), common_scale(*arrays)
+    places = figure.subplots(1, len(arrays), squeeze=False)[0]
+    for place, array, title in zip(places, arrays, titles, strict=True):
+        drawn = draw_panel(place, array, title=title, scale=scale, bar=False)
+        place.label_outer()
+    if drawn is not None:
+        figure.colorbar(drawn, ax=places, label=quantity_label(arrays[0]), shrink=0.8, pad=0.02, extend="both")
     return figure
 
 

@@ -15,6 +15,7 @@ from bayesinv.flows import Flow, glow
 from bayesinv.inference import Posterior, Problem, fit, training
 from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.objective import Objective
+from bayesinv.inference.plan import Plan
 from bayesinv.inference.temperature import choose_temperature
 from bayesinv.physics import ForwardModel, GaussianNoise
 from bayesinv.reversible import ActNorm, Chain, Householder, ShiftScale
@@ -187,7 +188,7 @@ def test_a_second_fit_goes_on_from_the_first() -> None:
 
 
 def test_fresh_pairs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training._Plan, "epoch_steps", 3)
+    monkeypatch.setattr(Plan, "epoch_steps", 3)
     problem = line_problem(8)
     history = fit(tiny(problem), problem, **SMALL | {"simulations": None})
     assert [row["step"] for row in history.rows] == [3, 6]

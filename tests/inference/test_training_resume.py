@@ -15,6 +15,7 @@ from toy_problems import line_problem, same_state, tiny
 
 from bayesinv.inference import History, Posterior, Problem, files, fit, simulate, training
 from bayesinv.inference.bank import derived_seed
+from bayesinv.inference.plan import Plan
 
 SMALL: dict[str, Any] = {
     "simulations": 64, "epochs": 4, "batch_size": 16, "validation": 6, "checkpoint_steps": 3, "seed": 3,
@@ -78,7 +79,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(
 ) -> None:
     """Killed before any checkpoint, in the head's phase (5 of the 16 steps), and twice in the joint one."""
     if simulations is None:
-        monkeypatch.setattr(training._Plan, "epoch_steps", 4)
+        monkeypatch.setattr(Plan, "epoch_steps", 4)
     expected, undisturbed = usual if simulations else trained(simulations=None)
     with monkeypatch.context() as patch:
         stop_at(patch, step, die)

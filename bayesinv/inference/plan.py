@@ -1,0 +1,71 @@
+"""`Plan`: all numbers that a training depends on, and its schedules of rate and image noise, counted in steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bayesinv.inference.posterior import Posterior
+    from bayesinv.inference.problem import Problem
+
+__all__ = ["Plan", "check_plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run depends on; two runs with one plan end with the same weights."""
+
+    simulations: int | None
+    pairs: str | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    head_fraction: float
+    head_weight: float
+    target_noise: tuple[float, float]
+    validation: int
+    patience: int
+    averaging: float
+    clip: float
+    checkpoint_steps: int
+    seed: int
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of one epoch; 250 where every step draws fresh pairs."""
+        return 250 if self.simulations is None else max(1, self.simulations // self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.epochs * self.epoch_steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate: linear warm-up over 100 steps (or a tenth of them), then a cosine to zero."""
+        warm = max(1, min(100, self.steps // 10))
+        return self.learning_rate * min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def noise(self, step: int) -> float:
+        """The standard deviation of the image noise: geometric from first to last while the head is trained."""
+        first, last = self.target_noise
+        share = min(1.0, step / max(1.0, self.head_fraction * self.steps))
+        return first ** (1 - share) * last**share
+
+
+def check_plan(plan: Plan, posterior: Posterior, problem: Problem) -> None:
+    """Refuses what cannot be trained, before any long work.
+
+    Raises:
+        ValueError: for settings out of range, or a posterior of another problem.
+    """
+    own, other = posterior.record["problem"]["operator"], problem.forward.fingerprint()
+    if own != other:
+        raise ValueError(f"expected the operator {own} that the posterior was built for, got a problem with {other}")
+    if plan.simulations is not None and plan.simulations < plan.batch_size:
+        raise ValueError(f"expected at least one batch of {plan.batch_size} simulations, got {plan.simulations}")
+    if plan.epochs < 1 or plan.batch_size < 1 or plan.validation < 2 or plan.checkpoint_steps < 1:
+        raise ValueError("expected epochs, batch_size and checkpoint_steps of 1 or more and 2 or more validation pairs")
+    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and min(plan.target_noise) > 0):
+        raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and positive target_noise")
