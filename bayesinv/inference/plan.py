@@ -51,7 +51,7 @@ class Plan:
         """The standard deviation of the image noise: geometric from first to last while the head is trained."""
         first, last = self.target_noise
         share = min(1.0, step / max(1.0, self.head_fraction * self.steps))
-        return first ** (1 - share) * last**share
+        return float(first ** (1 - share) * last**share)
 
 
 def check_plan(plan: Plan, posterior: Posterior, problem: Problem) -> None:
