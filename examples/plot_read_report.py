@@ -23,7 +23,7 @@ problem = bi.load_problem("deblur", size=16)
 posterior = bi.Posterior.build(problem, steps=2, hidden=16)
 history = bi.fit(posterior, problem, simulations=256, epochs=3, validation=8, show_progress=False)
 x, y, sigma = problem.sample(1, seed=7)
-samples = posterior(y[0]).sample(99, seed=1).with_truth(x[0]).with_baseline(posterior.baseline(y)[0])
+samples = posterior(y[0]).sample(99, seed=1).with_truth(x[0]).with_baseline(posterior.baseline(y[0]))
 checks = bi.diagnose(posterior, problem, simulations=24, refine=4)
 
 # %%

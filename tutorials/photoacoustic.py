@@ -41,7 +41,7 @@ mpl.rcParams.update(STYLE)
 # The plug-in holds the wave equation above, exact in free space, and its adjoint. Lengths are in millimetres, times in
 # microseconds.
 
-problem = bi.load_problem("photoacoustic-line", size=RECIPE.size)
+problem = bi.load_problem("photoacoustic-line", size=RECIPE.size, **RECIPE.problem)
 forward = problem.forward
 image = (forward.model_axes, forward.quantity, forward.unit)
 record = (forward.data_axes, forward.data_quantity, forward.data_unit)
@@ -91,7 +91,7 @@ calibration_figures.history_figure(history.rows)
 
 x, y, _ = problem.sample(1, seed=1_000)
 conditioned = posterior(y[0])
-baseline = posterior.baseline(y)[0]
+baseline = posterior.baseline(y[0])
 samples = conditioned.sample(RECIPE.draws, seed=1).with_truth(x[0]).with_baseline(baseline)
 figures.data_figure(samples)
 

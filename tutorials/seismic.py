@@ -40,7 +40,7 @@ mpl.rcParams.update(STYLE)
 # -------------------------------------
 # The plug-in builds its operator with PyLops. Two-way time is in seconds, distance in metres.
 
-problem = bi.load_problem("seismic-poststack", size=RECIPE.size)
+problem = bi.load_problem("seismic-poststack", size=RECIPE.size, **RECIPE.problem)
 forward = problem.forward
 section = (forward.model_axes, forward.quantity, forward.unit)
 record = (forward.data_axes, forward.data_quantity, forward.data_unit)
@@ -87,7 +87,7 @@ calibration_figures.history_figure(history.rows)
 
 x, y, _ = problem.sample(1, seed=1_000)
 conditioned = posterior(y[0])
-baseline = posterior.baseline(y)[0]
+baseline = posterior.baseline(y[0])
 samples = conditioned.sample(RECIPE.draws, seed=1).with_truth(x[0]).with_baseline(baseline)
 figures.data_figure(samples)
 

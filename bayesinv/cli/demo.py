@@ -56,7 +56,7 @@ def demo(
     from bayesinv.inference import Posterior, load_problem
     from bayesinv.inference import fit as run_fit
 
-    problem = load_problem(name, size=recipe.size)
+    problem = load_problem(name, size=recipe.size, **recipe.problem)
     posterior = Posterior.build(problem, seed=seed, **recipe.build)
     _say(2, f"training on {recipe.fit['simulations']} simulated pairs, {recipe.fit['epochs']} epochs, into {folder}")
     history = run_fit(posterior, problem, seed=seed, out=folder, restart=restart, **recipe.fit)
@@ -106,7 +106,7 @@ def _sampled(posterior: Posterior, source: Problem, recipe: Recipe, folder: Path
     """Samples of one object of the second input, from its data alone; refined ones go to a file of their own."""
     x, y, _ = source.sample(1, seed + 2, start=recipe.second.shown)
     conditioned: Conditioned = posterior(y[0])
-    baseline = posterior.baseline(conditioned.y, conditioned.sigma)[0].numpy()
+    baseline = posterior.baseline(y[0]).numpy()
     drawn = {}
     for refine in (0, recipe.refine):
         samples = conditioned.sample(recipe.draws, seed=seed + 1, refine=refine)

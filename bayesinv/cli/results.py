@@ -39,7 +39,7 @@ def sample(
     observed = read_observed(data, trained.problem.forward.data_shape, record)
     conditioned = trained(observed.y, observed.sigma if sigma is None else sigma)
     drawn = conditioned.sample(samples, seed=seed, refine=refine)
-    drawn = drawn.with_baseline(trained.baseline(conditioned.y, conditioned.sigma)[0].numpy())
+    drawn = drawn.with_baseline(trained.baseline(conditioned.y[0]).numpy())
     if observed.truth is not None:
         drawn = drawn.with_truth(observed.truth)
     drawn.save(out)

@@ -38,7 +38,7 @@ class _Posterior(Protocol):
     @property
     def target_noise(self) -> float: ...
     def __call__(self, y: Tensor, sigma: Tensor | None = None) -> _Conditioned: ...
-    def baseline(self, y: Tensor, sigma: Tensor) -> Tensor: ...
+    def baseline(self, y: Tensor) -> Tensor: ...
 
 
 class _Problem(Protocol):
@@ -174,7 +174,7 @@ def _observe(
             "sample": values[0],
             "max_abs_sample": np.abs(values).max(),
             "chi2_raw": _misfit(forward, values[:refine_samples], y, sigma),
-            "baseline": posterior.baseline(y, sigma)[0].cpu().numpy(),
+            "baseline": posterior.baseline(y)[0].cpu().numpy(),
             "heldout_nats_per_dim": -log_prob.cpu().numpy()[0] / target.size,
         }
         if refine:

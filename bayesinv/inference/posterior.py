@@ -144,12 +144,18 @@ class Posterior(nn.Module):
         """``mu + s u``."""
         return self.image_mean + self.image_scale * u
 
-    def baseline(self, y: Tensor, sigma: Tensor | None = None) -> Tensor:
-        """The classical reconstruction ``(batch, *model_shape)``, as tuned during `fit`."""
+    def baseline(self, y: Any) -> Tensor:
+        """The classical reconstruction of one record or a batch of them, as tuned during `fit`.
+
+        Raises:
+            ValueError: before `fit`, or for data that `forward` would refuse.
+        """
         settings = self.record["baseline"]
         if len(settings) < 2:
             raise ValueError("expected a posterior that was fitted: its baseline is tuned on the validation pairs")
-        return reconstruct(settings, self.problem.forward, y)
+        batch, single = as_batch(y, self.problem.forward)
+        images = reconstruct(settings, self.problem.forward, batch)
+        return images[0] if single else images
 
     def forward(self, y: Any, sigma: Any = None) -> Conditioned:
         """The distribution of images given data.

@@ -33,6 +33,7 @@ from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
 from bayesinv.inference.runs import finished_run, prepare_run, provenance
+from bayesinv.inference.summaries import mirror_axes, summarise
 from bayesinv.inference.temperature import choose_temperature
 from bayesinv.seeding import generator, normal, stream
 
@@ -148,9 +149,7 @@ class _Run:
         self.posterior, self.problem, self.plan, self.settings = posterior, problem, plan, settings
         self.folder, self.pairs = folder, pairs
         self.fabric: Fabric = Fabric(accelerator=device, devices=1)
-        self.axes = tuple(
-            2 + i for i, axis in enumerate(problem.forward.model_axes) if axis.name in problem.forward.mirror
-        )
+        self.axes = mirror_axes(posterior.summary, problem.forward)
         self.seed_train, self.seed_validation = (derived_seed(plan.seed, p) for p in ("training", "validation"))
         self.head_steps = 0
 
@@ -317,6 +316,4 @@ class _Run:
 def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int, step: int) -> Bank:
     """Fresh pairs for one step, those of indices ``step n`` to ``(step + 1) n`` of the stream."""
     x, y, sigma = problem.sample(n, seed, start=step * n)
-    from bayesinv.inference.summaries import summarise
-
     return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bayesinv.physics import ForwardModel, GaussianNoise, Operator
+from bayesinv.physics import Axis, ForwardModel, GaussianNoise, Operator
 from bayesinv.seeding import generator
 from bayesinv_operators.separable import Separable
 
@@ -32,12 +32,15 @@ def deblur(
     Raises:
         ValueError: if the blur is not positive.
     """
+    axes = tuple(Axis(name, "1", np.arange(size, dtype=np.float64)) for name in ("z", "x"))
     return ForwardModel(
         Blur(size, blur),
         GaussianNoise(noise),
         name="deblur",
         title=f"Gaussian blur of {blur} pixels",
         equation="y = g * x + noise,  g ~ exp(-r^2 / (2 w^2))",
+        model_axes=axes,
+        data_axes=axes,
         quantity="brightness",
         unit="a.u.",
         data_quantity="blurred brightness",

@@ -61,7 +61,7 @@ class Pixelwise:
 
         return SimpleNamespace(sample=draw, log_prob=log_prob)
 
-    def baseline(self, y, sigma):
+    def baseline(self, y):
         return y
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from toy_problems import Matrix, blur, dense_problem, line_problem
 
-from bayesinv.inference.summaries import summarise, summary_channels
-from bayesinv.physics import ForwardModel, GaussianNoise
+from bayesinv.inference.summaries import mirror_axes, summarise, summary_channels
+from bayesinv.physics import Axis, ForwardModel, GaussianNoise
 
 
 def test_the_channels_are_the_iterates_of_pylops_cgls() -> None:
@@ -45,6 +45,34 @@ def test_the_data_are_a_summary_on_the_grid_of_the_image() -> None:
         summary_channels("data", shorter)
 
 
+def on_axes(model: str, data: str, *, mirror: str = "x", shift: float = 0.0) -> ForwardModel:
+    """A blur of squares with named axes, those of the data moved by ``shift``."""
+    line, pixels = blur(4, 1.0), np.arange(4.0)
+    return ForwardModel(
+        Matrix(torch.kron(line, line), (1, 4, 4), (1, 4, 4)),
+        GaussianNoise(0.1),
+        model_axes=tuple(Axis(name, "mm", pixels) for name in model),
+        data_axes=tuple(Axis(name, "mm", pixels + shift) for name in data),
+        mirror=tuple(mirror),
+    )
+
+
+def test_data_on_the_axes_of_the_image_go_with_the_iterates() -> None:
+    y, sigma = torch.randn(2, 1, 4, 4), torch.ones(2)
+    for forward, channels in ((on_axes("zx", "zx"), 4), (on_axes("zx", "tx"), 3), (on_axes("zx", "zx", shift=0.5), 3)):
+        found = summarise("cgls", forward, y, sigma)
+        assert found.shape[1] == channels == summary_channels("cgls", forward)
+        assert torch.equal(found[:, 3:], y[:, : channels - 3])
+
+
+def test_pairs_are_mirrored_only_where_the_summary_mirrors_alike() -> None:
+    """Data that hold the axis at another place would be reversed along the wrong one."""
+    assert mirror_axes("cgls", on_axes("zx", "zx", mirror="zx")) == (2, 3)
+    assert mirror_axes("data", on_axes("zx", "zx")) == (3,)
+    assert mirror_axes("data", on_axes("zx", "xt")) == ()
+    assert mirror_axes("cgls", on_axes("zx", "xt")) == (3,)  # the iterates are images
+
+
 def test_a_drawn_level_is_one_more_constant_image() -> None:
     forward = line_problem(16, noise=GaussianNoise((0.01, 1.0))).forward
     y, sigma = torch.full((2, 1, 16), 3.0), torch.tensor([0.3, 3.0])
@@ -66,7 +94,9 @@ def test_records_are_summarised_by_themselves() -> None:
 def test_dense_data() -> None:
     problem = dense_problem()
     _, y, sigma = problem.sample(3, seed=0)
-    assert summarise("cgls", problem.forward, y, sigma).shape == (3, 12)
+    found = summarise("cgls", problem.forward, y, sigma)
+    assert found.shape == (3, 3 * 4 + 3)
+    assert torch.equal(found[:, 12:], y)
 
 
 def test_an_unknown_summary_is_refused() -> None:

@@ -51,6 +51,7 @@ def test_the_record_tells_what_happened() -> None:
     assert float(posterior.image_scale) == pytest.approx(float(x.std()), rel=1e-6)
     assert posterior.target_noise == pytest.approx(0.05 * float(x.std()), rel=1e-6)
     assert posterior.baseline(y).shape == x.shape
+    assert torch.allclose(posterior.baseline(y[0]), posterior.baseline(y)[0], atol=1e-5)
 
 
 def test_the_heldout_loss_is_the_kept_weights_own() -> None:
