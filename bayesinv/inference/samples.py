@@ -63,10 +63,14 @@ def labelled(
     if array.ndim != len(dims):
         raise ValueError(f"expected an array with axes {dims}, got one of shape {array.shape}")
     coordinates = {
-        axis.name: (axis.name, np.asarray(axis.coordinates), {"long_name": axis.name, "units": axis.unit})
+        axis.name: (axis.name, np.asarray(axis.coordinates), {"long_name": _in_words(axis.name), "units": axis.unit})
         for axis in axes
     }
     return xr.DataArray(array, dims=dims, coords=coordinates, attrs={"long_name": quantity, "units": unit})
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
