@@ -68,7 +68,7 @@ def score(
     errors = {name: float(values.std(ddof=1) / math.sqrt(len(x))) for name, values in per.items()}
     per["max_abs_sample"] = drawn["max_abs_sample"]
     metrics["max_abs_sample"] = float(drawn["max_abs_sample"].max())
-    metrics["error_spread_correlation"] = error_spread_correlation(target, drawn["mean"], drawn["std"])
+    metrics["error_spread_correlation"] = error_spread_correlation(x, drawn["mean"], drawn["std"])
     prior = x.var(0, ddof=1)
     metrics["contraction"] = float(1 - (drawn["std"] ** 2).mean() / prior.mean()) if prior.mean() > 0 else math.nan
     arrays: dict[str, tuple[str, Array]] = {}
