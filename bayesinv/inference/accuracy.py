@@ -107,7 +107,8 @@ def spread_bins(truth: Any, mean: Any, std: Any, samples: int, *, bins: int = 5,
 def error_spread_correlation(truth: Any, mean: Any, std: Any) -> float:
     """Pearson correlation of ``|x - mean|`` and ``std``, pooled over all pixels of all observations.
 
-    ``x`` are the images themselves; the noise of training would add to every error alike, and hide what is asked. Even a perfect posterior stays below 1: about .6 where the spread varies much, 0 where it is constant.
+    ``x`` are the images themselves; the noise of training would add to every error alike, and hide what is asked. Even
+    a perfect posterior stays below 1: about .6 where the spread varies much, 0 where it is constant.
     """
     _, error = _flat(truth, mean)
     spread = np.asarray(std, dtype=float).ravel()
