@@ -4,9 +4,9 @@ r"""`Conditioner`: the residual network of a coupling, ``h = act(W1*q(a) + V*con
 zero, so that the coupling starts as the identity. The condition enters by a 1x1 convolution that is added to the first
 hidden layer: a third of the cost of concatenating it before a 3x3 one.
 
-``q(a) = 4 tanh(a/4)``: numbers of order one pass, outliers are softly held. Without it an outlier in the inverse pass
-is answered by a larger shift and scale, layer after layer: the largest of 4,950 photoacoustic samples was 7.1, and 1.7
-with it, at the same held-out loss.
+``q(a) = a / (1 + (a/r)^4)^(1/4)`` with ``r = 2.5``: numbers of order one pass, outliers are softly held. Without it an
+outlier in the inverse pass is answered by a larger shift and scale, layer after layer: the largest of 4,950
+photoacoustic samples was 7.1, and below 2 with it, at the same held-out loss.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def convolution(channels: int, out: int, *, kernel: int, rank: int, bias: bool =
     return layer.to(memory_format=torch.channels_last) if rank == 2 else layer  # type: ignore[call-overload]
 
 
-_REACH = 4.0
+_REACH = 2.5
 
 
 class Conditioner(nn.Module):
@@ -74,13 +74,18 @@ class Conditioner(nn.Module):
         """From ``a`` and the condition, both ``(batch, channels, *space)``, to raw log-scales and shifts."""
         if (cond is None) != (self.inject is None):
             raise ValueError(f"expected {'no condition' if self.inject is None else 'a condition'}, got the contrary")
-        hidden = self.first(_REACH * torch.tanh(a / _REACH))
+        hidden = self.first(_held(a))
         if self.inject is not None:
             hidden = hidden + self.inject(cond)
         hidden = F.relu(hidden, inplace=True)
         hidden = hidden + F.relu(self.middle(hidden), inplace=True)
         out: Tensor = self.last(hidden)
         return out
+
+
+def _held(a: Tensor) -> Tensor:
+    """``a`` where it is of order one, at most ``r`` in magnitude."""
+    return a * (1 + (a / _REACH).square().square()).sqrt().rsqrt()
 
 
 class Concatenated(nn.Module):
