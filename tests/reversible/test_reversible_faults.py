@@ -8,13 +8,30 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import Case, coupling, step
+from reversible_maps import Case, coupling, leapfrog, small, step
 from torch import Tensor
 
 import bayesinv.reversible.chain as chain_module
-import bayesinv.reversible.coupling as coupling_module
+import bayesinv.reversible.elementwise as elementwise_module
 import bayesinv.reversible.squeezed as squeezed_module
-from bayesinv.reversible import ActNorm, Chain, Coupling, Householder, OnPart, Reversible, ShiftScale, Squeezed
+from bayesinv.reversible import (
+    LU,
+    ActNorm,
+    AffineMap,
+    Chain,
+    Coupling,
+    Householder,
+    Hyperbolic,
+    Inverted,
+    Lane,
+    LearnedSqueezed,
+    OnPart,
+    Reversible,
+    ShiftScale,
+    Squeezed,
+    Unsqueezed,
+    hint_lanes,
+)
 
 # One case a class, with every piece that its backward pass computes.
 CASES: dict[type[Reversible], Case] = {
@@ -25,6 +42,13 @@ CASES: dict[type[Reversible], Case] = {
     Chain: Case(lambda: Chain(coupling(4, 1, cond=2), ActNorm(4)), (4, 6), (2, 6)),
     OnPart: Case(lambda: OnPart(step(2, 1, cond=2), start=1, stop=3), (4, 6), (2, 6)),
     Squeezed: Case(lambda: Squeezed(step(4, 1, cond=2)), (2, 6), (2, 6)),
+    Inverted: Case(lambda: Inverted(step(4, 1, cond=2)), (4, 6), (2, 6)),
+    Lane: Case(lambda: hint_lanes(2, 3, small(1), steps=2).x, (2, 5), (3, 5)),
+    Unsqueezed: Case(lambda: Unsqueezed(step(2, 1, cond=2)), (4, 3), (2, 3)),
+    LearnedSqueezed: Case(lambda: LearnedSqueezed(step(4, 1, cond=2), channels=2, rank=1), (2, 6), (2, 6)),
+    Hyperbolic: Case(lambda: leapfrog(2, 1, cond=2), (4, 5), (2, 5)),
+    LU: Case(lambda: LU(4), (4, 5)),
+    AffineMap: Case(lambda: AffineMap((3, 5)), (3, 5)),
 }
 SPOILT: dict[str, Callable[[Tensor], Tensor]] = {
     "zeroed": torch.zeros_like,
@@ -103,7 +127,7 @@ def test_rebuilding_law_sees_a_wrong_input(
 
 
 @pytest.mark.parametrize("direction", METHOD)
-@pytest.mark.parametrize("kind", [p for p in KINDS if p.values[0] is not Householder])  # its logdet is constant
+@pytest.mark.parametrize("kind", [p for p in KINDS if p.values[0] not in (Householder, Hyperbolic)])  # constant logdets
 def test_gradient_law_sees_a_forgotten_logdet(
     kind: type[Reversible], direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,16 +145,16 @@ def overwritten(total: dict[Any, Tensor], more: dict[Any, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "faulty"),
     [
+        pytest.param(elementwise_module, "_tanh_gradient", lambda g, t: g, id="bound's derivative forgotten"),
         pytest.param(
-            coupling_module, "_raw_gradient", lambda g, t, s, m: torch.cat([g, t], 1), id="bound's derivative forgotten"
-        ),
-        pytest.param(
-            coupling_module, "_per_sample", lambda v, x: v.mean().expand(1, *[1] * (x.ndim - 1)), id="logdet averaged"
+            elementwise_module, "_per_sample", lambda v, x: v.mean().expand(1, *[1] * (x.ndim - 1)), id="averaged"
         ),
         pytest.param(chain_module, "add_gradients", overwritten, id="second use of a parameter overwrites the first"),
         pytest.param(chain_module, "add_condition_gradients", lambda a, b: b, id="last layer's condition only"),
-        pytest.param(squeezed_module, "_finer", lambda g, c: g.repeat_interleave(2, 2), id="wrong adjoint of means"),
-        pytest.param(squeezed_module, "_coarser_leaf", squeezed_module.coarser, id="means that ask for no gradient"),
+        pytest.param(
+            squeezed_module, "coarser_adjoint", lambda g, c: g.repeat_interleave(2, 2), id="wrong adjoint of means"
+        ),
+        pytest.param(squeezed_module, "coarser_leaf", squeezed_module.coarser, id="means that ask for no gradient"),
     ],
 )
 def test_gradient_law_sees_a_likely_mistake(
@@ -146,7 +170,7 @@ def test_gradient_law_sees_a_likely_mistake(
 
 def test_jacobian_law_sees_a_wrong_logdet(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x, cond = material(CASES[Coupling])
-    monkeypatch.setattr(coupling_module, "_summed", lambda s: s.flatten(1).mean(1))
+    monkeypatch.setattr(elementwise_module, "_summed", lambda s: s.flatten(1).mean(1))
     laws.inverse_undoes(layer, x, cond)  # a logdet that is wrong both ways still cancels
     with pytest.raises(AssertionError):
         laws.logdet_is_the_jacobians(layer, x, cond)
