@@ -41,8 +41,7 @@ def conditional_hint(
 
     Data of another space than ``x`` come in through a summary network. A step with lanes of ``v`` and ``w`` channels
     (squeezed ones) has the parameters of a step of HINT (see `multiscale_hint`) for each, and one network from ``v``
-    channels to ``r w`` raw numbers. Receptive field: each step widens it by 4 pixels for the crossing, and 4 for each
-    level of the recursion.
+    channels to ``r w`` raw numbers. It widens the receptive field by 4 pixels, or 8 of an image, which is squeezed.
 
     Args:
         shape: ``(channels, *space)`` of ``x``, with 0 to 3 spatial axes.

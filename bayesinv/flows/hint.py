@@ -88,8 +88,8 @@ def multiscale_hint(
 
     A step with ``w`` channels has ``2 w + w min(w, 16)`` parameters, and a network for each size of part at each level
     of the recursion: ``depth`` of them if the halves are even. That of parts of ``v`` channels has, with ``p = v // 2``
-    passive ones, ``o = r (v - p)``, and the letters of `glow`, ``(k p + c + h + 2) h + (k h + 1) o``. Each level of the
-    recursion widens the receptive field of a step by 4 pixels.
+    passive ones, ``o = r (v - p)``, and the letters of `glow`, ``(k p + c + h + 2) h + (k h + 1) o``. A step widens the
+    receptive field by 4 pixels of its level, whatever its depth: networks see what came in, not what others made.
 
     Args:
         shape: ``(channels, *space)`` of ``x``, with 0 to 3 spatial axes.
