@@ -1,13 +1,16 @@
 r"""`Spline`: the monotone rational-quadratic spline, what a coupling does to each number.
 
 On ``[-B, B]`` it joins the knots ``(x_k, y_k)`` with slopes ``d_k``. In bin ``k`` of width ``w`` and height ``h``, with
-``s = h/w``, ``q = (x - x_k)/w`` and ``c = d_k + d_{k+1} - 2 s``:
+``s = h/w``, ``l = d_k``, ``r = d_{k+1}``, ``q = (x - x_k)/w`` and ``D = s (q^2 + (1-q)^2) + (l + r) q (1-q)``:
 
-    y = y_k + h (s q^2 + d_k q (1-q)) / (s + c q (1-q)),
-    dy/dx = s^2 (d_{k+1} q^2 + 2 s q (1-q) + d_k (1-q)^2) / (s + c q (1-q))^2.
+    y = y_k + h (s q^2 + l q (1-q)) / D,   dy/dx = s^2 (r q^2 + 2 s q (1-q) + l (1-q)^2) / D^2.
 
-Inverse: ``q = 2 g / (-e - sqrt(e^2 - 4 a g))``, ``D = y - y_k``, ``a = h (s - d_k) + D c``, ``e = h d_k - D c``,
-``g = -s D``: of the two ways to write the root, the one without cancellation. Beyond ``[-B, B]`` it goes on straight.
+Inverse, with ``t = (y - y_k)/h``, ``m = l (1-t) - r t``: the quadratic equation for ``q`` has the discriminant
+``R^2 = m^2 + 4 s^2 t (1-t)``, a sum of squares, and
+
+    q : 1-q  =  2 s t : R + m  =  R - m : 2 s (1-t),   of which the one without a difference is taken.
+
+Beyond ``[-B, B]`` it goes on straight.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ class Spline(Elementwise):
         learned_ends: whether the slopes at ``-B`` and ``B`` are learned, too, and the straight lines beyond have them;
             else they are 1.
         bound: ``m``. Slopes at the knots are in ``(e^-m, e^m)``, widths and heights at least
-            ``2 B / (1 + (K-1) e^{2m})``.
+            ``2 B / (1 + (K-1) e^{2m})``. Inside a bin the slope may be lower than at both of its knots: 3e-6 was
+            the lowest of 200,000 random splines with all raw numbers far beyond their bounds. In float32 an input comes
+            back to 1e-6 divided by the slope.
 
     Source: Durkan et al., Neural spline flows, 2019, arXiv 1906.04032.
 
@@ -52,7 +57,7 @@ class Spline(Elementwise):
     bins: int = 8
     tail: float = 5.0
     learned_ends: bool = False
-    bound: float = 3.0
+    bound: float = 2.0
 
     def __post_init__(self) -> None:
         if self.bins < 2 or self.tail <= 0 or self.bound <= 0:
@@ -69,22 +74,20 @@ class Spline(Elementwise):
         """``(y, sum log dy/dx)``."""
         knots = self._knots(raw, b)
         inside = b.clamp(-self.tail, self.tail)
-        x0, w, y0, h, left, right = _bin(inside, knots.x, knots)
-        y, slope = _curve((inside - x0) / w, w, y0, h, left, right)
+        at = _bin(inside, knots.x, knots)
+        q = (inside - at.x0) / at.w
+        y, slope = _curve(q, 1 - q, at)
         return y + slope * (b - inside), slope.log().flatten(1).sum(1)
 
     def inverse(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``(x, -sum log dy/dx)``."""
         knots = self._knots(raw, b)
         inside = b.clamp(-self.tail, self.tail)
-        x0, w, y0, h, left, right = _bin(inside, knots.y, knots)
-        s = h / w
-        over, bend = inside - y0, left + right - 2 * s
-        second, first = h * (s - left) + over * bend, h * left - over * bend
-        root = (first**2 + 4 * second * s * over).clamp_min(torch.finfo(b.dtype).tiny).sqrt()
-        q = 2 * s * over / (first + root)
-        _, slope = _curve(q, w, y0, h, left, right)
-        return x0 + q * w + (b - inside) / slope, -slope.log().flatten(1).sum(1)
+        at = _bin(inside, knots.y, knots)
+        t = (inside - at.y0) / at.h
+        q, rest = _root(t, 1 - t, at)
+        _, slope = _curve(q, rest, at)
+        return at.x0 + q * at.w + (b - inside) / slope, -slope.log().flatten(1).sum(1)
 
     def _knots(self, raw: Tensor, like: Tensor) -> _Knots:
         """Places and slopes of the knots, each ``(batch, bins + 1, channels, *space)``."""
@@ -109,17 +112,36 @@ class _Knots(NamedTuple):
     slopes: Tensor
 
 
-def _bin(value: Tensor, places: Tensor, knots: _Knots) -> tuple[Tensor, ...]:
-    """``(x_k, w, y_k, h, d_k, d_{k+1})`` of the bin whose interval of ``places`` holds each value."""
+class _Bin(NamedTuple):
+    x0: Tensor
+    w: Tensor
+    y0: Tensor
+    h: Tensor
+    left: Tensor
+    right: Tensor
+
+
+def _bin(value: Tensor, places: Tensor, knots: _Knots) -> _Bin:
+    """The bin whose interval of ``places`` holds each value."""
     k = (value.unsqueeze(1) >= places[:, 1:-1]).sum(1, keepdim=True)
     (x0, x1), (y0, y1), (left, right) = ((t.gather(1, k).squeeze(1), t.gather(1, k + 1).squeeze(1)) for t in knots)
-    return x0, x1 - x0, y0, y1 - y0, left, right
+    return _Bin(x0, x1 - x0, y0, y1 - y0, left, right)
 
 
-def _curve(q: Tensor, w: Tensor, y0: Tensor, h: Tensor, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and slope at ``q`` of the bin."""
-    s, mixed = h / w, q * (1 - q)
-    below = s + (left + right - 2 * s) * mixed
-    y = y0 + h * (s * q**2 + left * mixed) / below
-    slope = s**2 * (right * q**2 + 2 * s * mixed + left * (1 - q) ** 2) / below**2
+def _curve(q: Tensor, rest: Tensor, at: _Bin) -> tuple[Tensor, Tensor]:
+    """Value and slope at ``q`` of the bin, ``rest = 1 - q``."""
+    s, mixed = at.h / at.w, q * rest
+    below = s * (q**2 + rest**2) + (at.left + at.right) * mixed
+    y = at.y0 + at.h * (s * q**2 + at.left * mixed) / below
+    slope = s**2 * (at.right * q**2 + 2 * s * mixed + at.left * rest**2) / below**2
     return y, slope
+
+
+def _root(t: Tensor, rest: Tensor, at: _Bin) -> tuple[Tensor, Tensor]:
+    """``q`` and ``1 - q`` at ``t`` of the height, ``rest = 1 - t``."""
+    s, m = at.h / at.w, at.left * rest - at.right * t
+    up, down = 2 * s * t, 2 * s * rest
+    root = (m**2 + up * down).sqrt()
+    first, second = torch.where(m >= 0, up, root - m), torch.where(m >= 0, root + m, down)
+    whole = first + second
+    return first / whole, second / whole
