@@ -3,7 +3,7 @@
 from bayesinv.reversible.activations import BoundedSigmoid, ExpClamp, LeakyReLU
 from bayesinv.reversible.actnorm import ActNorm
 from bayesinv.reversible.affine_map import AffineMap
-from bayesinv.reversible.base import Condition, Gradients, Reversible
+from bayesinv.reversible.base import Condition, Gradients, Reversible, finest
 from bayesinv.reversible.chain import Chain
 from bayesinv.reversible.conditioners import Concatenated, Conditioner, convolution
 from bayesinv.reversible.coupling import Coupling
@@ -74,6 +74,7 @@ __all__ = [
     "convolution",
     "evaluate",
     "finer",
+    "finest",
     "graph",
     "guard",
     "hint_coupling",

@@ -45,9 +45,9 @@ class Seen(Reversible):
 @pytest.mark.parametrize("space", [*SPACES, (2,), (2, 2, 2)])
 def test_orthogonal(kind: Squeeze, space: tuple[int, ...]) -> None:
     """Also where a wavelet is longer than the image."""
-    x = torch.randn(3, 2, *space, dtype=torch.float64)
+    x = torch.randn(2, 3, *space, dtype=torch.float64)
     y = squeeze(x, kind=kind)
-    assert y.shape == (3, 2 * 2 ** len(space), *[n // 2 for n in space])
+    assert y.shape == (2, 3 * 2 ** len(space), *[n // 2 for n in space])
     # At most three times 12 multiplications of doubles by filters that are good to 1e-16.
     torch.testing.assert_close(unsqueeze(y, kind=kind), x, rtol=0, atol=2e-14)
     torch.testing.assert_close(y.flatten(1).norm(dim=1), x.flatten(1).norm(dim=1), rtol=1e-14, atol=0)
