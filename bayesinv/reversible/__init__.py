@@ -3,6 +3,7 @@
 from bayesinv.reversible.activations import BoundedSigmoid, ExpClamp, LeakyReLU
 from bayesinv.reversible.actnorm import ActNorm
 from bayesinv.reversible.affine_map import AffineMap
+from bayesinv.reversible.arcsinh import Arcsinh
 from bayesinv.reversible.base import Condition, Gradients, Reversible, finest
 from bayesinv.reversible.chain import Chain
 from bayesinv.reversible.conditioners import Concatenated, Conditioner, convolution
@@ -38,6 +39,7 @@ __all__ = [
     "Additive",
     "Affine",
     "AffineMap",
+    "Arcsinh",
     "BoundedSigmoid",
     "Chain",
     "Concatenated",

@@ -26,6 +26,7 @@ from bayesinv.reversible import (
     Additive,
     Affine,
     AffineMap,
+    Arcsinh,
     BoundedSigmoid,
     Chain,
     Concatenated,
@@ -213,6 +214,7 @@ MAPS: dict[str, Case] = {
     "exp-clamp-1d": Case(lambda: ExpClamp(), (2, 4), into=lambda x: x.tanh().exp()),
     "exp-clamp-2d": Case(lambda: ExpClamp(), (3, 2, 2), into=lambda x: x.tanh().exp()),
     "exp-clamp-3d": Case(lambda: ExpClamp(), (1, 2, 2, 2), into=lambda x: x.tanh().exp()),
+    "arcsinh-2d": Case(lambda: Arcsinh(scale=0.5), (3, 3, 4)),
     "hyperbolic-dense": Case(lambda: leapfrog(3, 0), (6,)),
     "hyperbolic-dense-cond": Case(lambda: leapfrog(2, 0, cond=3), (4,), (3,)),
     "hyperbolic-1d-tanh": Case(
