@@ -15,13 +15,15 @@ Beyond ``[-B, B]`` it goes on straight.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from bayesinv.reversible.elementwise import Elementwise
+from bayesinv.reversible.elementwise import Elementwise, Pulled
 
 __all__ = ["Spline"]
 
@@ -30,18 +32,18 @@ __all__ = ["Spline"]
 class Spline(Elementwise):
     """Rational-quadratic spline with the identity beyond ``[-tail, tail]``; the identity where ``r = 0``.
 
-    The raw numbers of each ``b`` are those of the bins' widths, then heights, then of the slopes at the knots. They
-    are bounded softly, ``u = m tanh(r/m)``; widths and heights are ``2 tail softmax(u)``, slopes ``exp(u)``.
+    The raw numbers of each ``b`` are those of the bins' widths, then heights, then of the slopes at the knots. Widths
+    and heights are ``2 B (e^-m / K + (1 - e^-m) softmax(r))``, slopes ``exp(m tanh(r/m))``.
 
     Args:
         bins: number ``K`` of bins.
         tail: ``B``, in the units of ``b``.
         learned_ends: whether the slopes at ``-B`` and ``B`` are learned, too, and the straight lines beyond have them;
             else they are 1.
-        bound: ``m``. Slopes at the knots are in ``(e^-m, e^m)``, widths and heights at least
-            ``2 B / (1 + (K-1) e^{2m})``. Inside a bin the slope may be lower than at both of its knots: 3e-6 was
-            the lowest of 200,000 random splines with all raw numbers far beyond their bounds. In float32 an input comes
-            back to 1e-6 divided by the slope.
+        bound: ``m``. Slopes at the knots are in ``(e^-m, e^m)``, widths and heights at least ``e^-m`` of an even share.
+            Inside a bin the slope may be lower than at both of its knots: 3e-6 was the lowest of 200,000 random
+            splines with all raw numbers far beyond their bounds. In float32 an input comes back to 1e-6 divided by the
+            slope.
 
     Source: Durkan et al., Neural spline flows, 2019, arXiv 1906.04032.
 
@@ -57,7 +59,7 @@ class Spline(Elementwise):
     bins: int = 8
     tail: float = 5.0
     learned_ends: bool = False
-    bound: float = 2.0
+    bound: float = 3.0
 
     def __post_init__(self) -> None:
         if self.bins < 2 or self.tail <= 0 or self.bound <= 0:
@@ -72,16 +74,38 @@ class Spline(Elementwise):
 
     def forward(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``(y, sum log dy/dx)``."""
-        knots = self._knots(raw, b)
+        return self._bent(b, self._knots(raw, b))
+
+    def inverse(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``(x, -sum log dy/dx)``."""
+        return self._straightened(b, self._knots(raw, b))
+
+    def backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
+        """The knots, then the inverse, then the gradient of the forward map from the same knots."""
+        return self._pulled(self._bent, self._straightened, b, raw, grad, grad_logdet)
+
+    def inverse_backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
+        """The same the other way round."""
+        return self._pulled(self._straightened, self._bent, b, raw, grad, grad_logdet)
+
+    def _pulled(self, there: _Map, back: _Map, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
+        with torch.enable_grad():
+            leaf = raw.detach().requires_grad_()
+            knots = self._knots(leaf, b)
+            with torch.no_grad():
+                start, _ = back(b, knots)
+            out = there(start.requires_grad_(), knots)
+        grad_start, grad_raw = torch.autograd.grad(out, (start, leaf), (grad, grad_logdet))
+        return start.detach(), grad_start, grad_raw
+
+    def _bent(self, b: Tensor, knots: _Knots) -> tuple[Tensor, Tensor]:
         inside = b.clamp(-self.tail, self.tail)
         at = _bin(inside, knots.x, knots)
         q = (inside - at.x0) / at.w
         y, slope = _curve(q, 1 - q, at)
         return y + slope * (b - inside), slope.log().flatten(1).sum(1)
 
-    def inverse(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """``(x, -sum log dy/dx)``."""
-        knots = self._knots(raw, b)
+    def _straightened(self, b: Tensor, knots: _Knots) -> tuple[Tensor, Tensor]:
         inside = b.clamp(-self.tail, self.tail)
         at = _bin(inside, knots.y, knots)
         t = (inside - at.y0) / at.h
@@ -91,9 +115,8 @@ class Spline(Elementwise):
 
     def _knots(self, raw: Tensor, like: Tensor) -> _Knots:
         """Places and slopes of the knots, each ``(batch, bins + 1, channels, *space)``."""
-        soft = self.bound * torch.tanh(raw.view(len(raw), self.width, *like.shape[1:]) / self.bound)
-        wide, high, steep = soft.tensor_split((self.bins, 2 * self.bins), 1)
-        slopes = steep.exp()
+        wide, high, steep = raw.view(len(raw), self.width, *like.shape[1:]).tensor_split((self.bins, 2 * self.bins), 1)
+        slopes = (self.bound * torch.tanh(steep / self.bound)).exp()
         if not self.learned_ends:
             one = torch.ones_like(slopes[:, :1])
             slopes = torch.cat([one, slopes, one], 1)
@@ -101,7 +124,9 @@ class Spline(Elementwise):
 
     def _places(self, raw: Tensor) -> Tensor:
         """Knots from ``-tail`` to ``tail``, both exact."""
-        inner = self.tail * (2 * raw.softmax(1).cumsum(1)[:, :-1] - 1)
+        least = math.exp(-self.bound)
+        share = least / self.bins + (1 - least) * raw.softmax(1)
+        inner = self.tail * (2 * share.cumsum(1)[:, :-1] - 1)
         end = torch.full_like(inner[:, :1], self.tail)
         return torch.cat([-end, inner, end], 1)
 
@@ -119,6 +144,9 @@ class _Bin(NamedTuple):
     h: Tensor
     left: Tensor
     right: Tensor
+
+
+_Map = Callable[[Tensor, _Knots], tuple[Tensor, Tensor]]
 
 
 def _bin(value: Tensor, places: Tensor, knots: _Knots) -> _Bin:

@@ -104,7 +104,7 @@ def test_the_network_is_evaluated_once_on_the_way_and_once_in_the_backward_pass(
 PLANTED = [
     ("coupling-arctan-dense-cond", Affine),
     ("additive-2d-cond", Additive),
-    ("spline-dense-cond", Elementwise),
+    ("spline-dense-cond", Spline),
 ]
 
 
