@@ -1,9 +1,10 @@
-"""A fingerprint of each sample, 64 bytes at most: its norm and seven projections ``p_k = <x, w_k>`` on random signs.
+"""A fingerprint of each sample, 64 bytes at most: its norm and seven projections ``p_k = <x, w_k>`` at random.
 
-For an error ``e`` of ``x`` and signs of pairwise uncorrelated entries, ``E <e, w_k>^2 = |e|^2``: the mean square of the
-projections' change estimates the error wherever it sits. ``w_k`` is a product of one sign vector an axis, of which the
-last one differs with ``k``, so that each axis is contracted in turn and ``x`` is read once. Channels go first: they are
-the innermost axis in memory of what convolutions and rotations return.
+For an error ``e`` of ``x`` and weights with pairwise uncorrelated entries of variance 1, ``E <e, w_k>^2 = |e|^2``: the
+mean square of the projections' change estimates the error wherever it sits. ``w_k`` is a product of one vector an axis,
+of which the last one differs with ``k``, so that each axis is contracted in turn and ``x`` is read once. Channels go
+first: they are the innermost axis in memory of what convolutions and rotations return. The vectors are random signs
+times sizes between 1/2 and 3/2: with signs alone a block of equal errors, such as a Haar squeeze makes, could cancel.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ NUMBERS = 8  # of float64: 64 bytes
 
 
 class Projections:
-    """The seven projections ``(batch, 7)`` of ``x (batch, channels, *space)``; the same signs at every call.
+    """The seven projections ``(batch, 7)`` of ``x (batch, channels, *space)``; the same weights at every call.
 
     Example:
         >>> x = torch.ones(2, 3, 4, 5)
@@ -28,7 +29,7 @@ class Projections:
     """
 
     def __init__(self) -> None:
-        self._signs: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
+        self._weights: dict[tuple[int, int, torch.dtype, torch.device], Tensor] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
         """One matrix product for each axis."""
@@ -40,11 +41,12 @@ class Projections:
 
     def _of(self, length: int, columns: int, like: Tensor) -> Tensor:
         key = length, columns, like.dtype, like.device
-        if key not in self._signs:
+        if key not in self._weights:
             draws = torch.Generator().manual_seed(length + columns)
             signs = 2 * torch.randint(2, (length, columns), generator=draws) - 1
-            self._signs[key] = signs.to(like)
-        return self._signs[key]
+            sizes = 0.5 + torch.rand((length, columns), generator=draws, dtype=torch.float64)
+            self._weights[key] = (signs * sizes * (12 / 13) ** 0.5).to(like)
+        return self._weights[key]
 
 
 def drift(before: Tensor, norm: Tensor, after: Tensor) -> Tensor:

@@ -48,8 +48,8 @@ def guard(
         module: a map, or anything that holds maps, such as a `Flow`.
         threshold: largest relative error of a rebuilt input that is let pass.
         on_drift: ``"raise"`` a `DriftError`; ``"warn"`` with a `DriftWarning`; or ``"anchor"``: keep the inputs of the
-            layers that need it, from now on, and compute the gradient at hand once more, from kept inputs. For that the
-            map's own input is kept, too. A warning says which layers are anchored, when it happens.
+            layers that need it from now on, and compute the gradient at hand once more. For that the map's own input is
+            kept in every pass, and all layers' inputs in the pass that is run again; a warning says so.
         every: keeps the input of each such number of layers in any case.
         stream: a wider dtype for what runs between the layers and for their own parameters, such as
             ``torch.float64``; the networks stay as they are. Enough where the drift is mild.
@@ -165,10 +165,10 @@ class Guard:
             raise DriftError(words)
         warnings.warn(words, DriftWarning, stacklevel=2)
 
-    def settle(self, entry: Entry, rebuilt: Tensor, *, first: bool) -> bool:
-        """Whether the layer has to be an anchor: the first that drifted, and each past half the threshold after it."""
+    def settle(self, entry: Entry, rebuilt: Tensor, *, late: bool) -> bool:
+        """Whether the layer is an anchor: the late one, and each a tenth of the threshold off since the last."""
         error = (rebuilt - entry.kept).flatten(1).norm(dim=1) / entry.kept.flatten(1).norm(dim=1)
-        needed = first or not bool((error <= self.threshold / 2).all())
+        needed = late or not bool((error <= self.threshold / 10).all())
         if needed:
             self._anchors.add(entry.site)
         return needed or entry.site in self._anchors
@@ -179,8 +179,8 @@ class Guard:
             for path, part in one.named_modules():
                 if part is owner:
                     layer = part if i < 0 else part.maps[i]  # type: ignore[index]
-                    parts = [path] if path else []
-                    return ".".join([*parts, *([] if i < 0 else ["maps", str(i)])]) + f" ({type(layer).__name__})"
+                    found = ".".join([*([path] if path else []), *([] if i < 0 else ["maps", str(i)])])
+                    return f"{found or 'the map itself'} ({type(layer).__name__})"
         return type(owner).__name__
 
 

@@ -111,7 +111,7 @@ def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_lo
     if one.guard is not None and late is not None:
         one.guard.report(*late)
         if one.keeps_input:
-            again: Tape = ctx.tape.rewritten(keep_until=late[0].index)
+            again: Tape = ctx.tape.rewritten(late=late[0].index)
             y, _ = one.run(again, start[0], cond)
             found = one.back(again.reread(again.tensors()), y, cond, grad_y, grad_logdet)
     x, grad_x, grad_cond, grads = found

@@ -45,13 +45,13 @@ class Tape:
     Args:
         guard: decides what is noted of the layers' inputs; without one, nothing is.
         narrow: the dtype of the networks where the stream between the layers is a wider one.
-        keep_until: all inputs of layers up to this entry are kept, see `Guard`.
+        late: the entry that drifted in a first try; all inputs are kept in this one, and anchors are chosen.
     """
 
     def __init__(
-        self, guard: Guard | None = None, *, narrow: torch.dtype | None = None, keep_until: int | None = None
+        self, guard: Guard | None = None, *, narrow: torch.dtype | None = None, late: int | None = None
     ) -> None:
-        self.guard, self.narrow, self.keep_until = guard, narrow, keep_until
+        self.guard, self.narrow, self.late = guard, narrow, late
         self.draws: dict[nn.Module, list[Tensor]] = {}
         self.replaying, self.writing = False, guard is not None
         self.entries: list[Entry] = []
@@ -67,7 +67,7 @@ class Tape:
 
     def reread(self, tensors: Sequence[Tensor]) -> Tape:
         """This tape, to be read from its end; the tape itself stays as it is."""
-        again = Tape(self.guard, narrow=self.narrow, keep_until=self.keep_until)
+        again = Tape(self.guard, narrow=self.narrow, late=self.late)
         again.draws, again.replaying, again.writing = self.draws, True, False
         again.entries = [
             Entry(e.site, e.index, kept, e.is_anchor) for e, kept in zip(self.entries, tensors, strict=True)
@@ -76,9 +76,9 @@ class Tape:
             again._unread.setdefault(entry.site, []).append(entry)
         return again
 
-    def rewritten(self, *, keep_until: int) -> Tape:
+    def rewritten(self, *, late: int) -> Tape:
         """An empty tape for the same pass once more, with the same random numbers, on which inputs are kept."""
-        again = Tape(self.guard, narrow=self.narrow, keep_until=keep_until)
+        again = Tape(self.guard, narrow=self.narrow, late=late)
         again.draws, again.replaying = self.draws, True
         return again
 
@@ -86,7 +86,7 @@ class Tape:
         """Notes the input of a layer."""
         if self.guard is not None and len(x):
             index = len(self.entries)
-            keep = (self.keep_until is not None and index <= self.keep_until) or self.guard.keeps(site, index)
+            keep = self.late is not None or self.guard.keeps(site, index)
             self.entries.append(Entry(site, index, x if keep else self.guard.fingerprint(x), keep))
 
     def read(self, site: Site) -> Entry | None:
@@ -105,12 +105,12 @@ class Tape:
         ``y`` is the exact output of the layer; where it is the kept input of the layer above, the rebuilt one of that
         layer goes on.
         """
-        if self.guard is None or self.keep_until is None or entry.index > self.keep_until:
+        if self.guard is None or self.late is None:
             return
         start = self._parallel[1] if self._parallel is not None and self._parallel[0] is y else y
         with torch.no_grad():
             rebuilt, _ = one._forward(start, cond) if inverted else one._inverse(start, cond)
-        needed = self.guard.settle(entry, rebuilt, first=entry.index == self.keep_until)
+        needed = self.guard.settle(entry, rebuilt, late=entry.index == self.late)
         self._parallel = None if needed else (entry.kept, rebuilt)
 
 
