@@ -116,9 +116,9 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
     parameters = [p for p in layer.parameters() if p.requires_grad]
     looked_into = is_plain(x, *flat, *parameters)
     if not looked_into and torch.is_grad_enabled() and (parameters or any(t.requires_grad for t in (x, *flat))):
-        out: tuple[Tensor, Tensor] = Rebuild.apply(  # type: ignore[no-untyped-call]
+        y, logdet, _ = Rebuild.apply(  # type: ignore[no-untyped-call]
             Pass(layer, inverted, isinstance(cond, tuple), x.dtype, layer._guard), len(flat), x, *flat, *parameters
         )
-        return out
+        return y, logdet
     with torch.set_grad_enabled(looked_into and torch.is_grad_enabled()), written_by(Tape()):
         return layer._inverse(x, cond) if inverted else layer._forward(x, cond)

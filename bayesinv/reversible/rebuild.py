@@ -67,27 +67,30 @@ class Pass:
 
 
 class Rebuild(torch.autograd.Function):
-    """``Rebuild.apply(one_pass, number of condition tensors, x, *condition tensors, *parameters)``."""
+    """``y, logdet, token = Rebuild.apply(one_pass, number of condition tensors, x, *condition tensors, *parameters)``.
+
+    The token holds nothing; in the backward pass it leads back to all inputs, for whoever asks for a second derivative.
+    """
 
     @staticmethod
-    def forward(ctx: Any, one: Pass, parts: int, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, one: Pass, parts: int, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Runs the map and saves its output, the condition, and what the tape holds."""
         tape = one.tape()
         y, logdet = one.run(tape, x, one.condition(rest[:parts], [False] * parts))
         kept = y = x.view_as(x) if y is x else y
         if one.wide:
             y, logdet = y.to(x.dtype), logdet.to(x.dtype)
-        start = [x] if one.keeps_input else []
-        ctx.save_for_backward(kept, *rest[:parts], *start, *tape.tensors())
+        start, token = [x] if one.keeps_input else [], x.new_empty(0)
+        ctx.save_for_backward(kept, token, *rest[:parts], *start, *tape.tensors())
         ctx.one, ctx.parts, ctx.tape, ctx.parameters = one, parts, tape, rest[parts:]
         ctx.state = _state(one.layer)
         ctx.autocast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
-        return y, logdet
+        return y, logdet, token
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor, _: Tensor) -> tuple[Any, ...]:
         """Rebuilds the input and hands out the gradients on the way."""
-        y, *saved = ctx.saved_tensors
+        y, token, *saved = ctx.saved_tensors
         if _state(ctx.one.layer) != ctx.state:
             raise RuntimeError("expected the parameters of the forward pass, got changed ones: call backward first")
         enabled, dtype = ctx.autocast
@@ -96,7 +99,7 @@ class Rebuild(torch.autograd.Function):
         grad_flat = grad_cond if isinstance(grad_cond, tuple) else (grad_cond,) * ctx.parts
         found = (grad_x, *grad_flat, *[grads.get(p) for p in ctx.parameters])
         if torch.is_grad_enabled():
-            found = _Once.apply(torch.zeros((), requires_grad=True), *found)  # type: ignore[no-untyped-call]
+            found = _Once.apply(token, *found)  # type: ignore[no-untyped-call]
         return None, None, *found
 
 
@@ -132,7 +135,7 @@ class _Once(torch.autograd.Function):
     """Gradients that cannot be differentiated again, and say so when it is tried."""
 
     @staticmethod
-    def forward(ctx: Any, flag: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Any, token: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return tuple(None if g is None else g.clone() for g in gradients)
 
     @staticmethod
