@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,14 @@ METHOD = {"forward": "_backward", "inverse": "_inverse_backward"}
 KINDS = [pytest.param(kind, id=kind.__name__) for kind in CASES]
 
 
+def test_every_backward_pass_written_by_hand_has_a_case() -> None:
+    def below(kind: type) -> set[type]:
+        return {kind}.union(*map(below, kind.__subclasses__()))
+
+    layers = {kind for kind in below(Reversible) - {Reversible} if kind.__module__.startswith("bayesinv.reversible.")}
+    assert {kind for kind in layers if {"_backward", "_inverse_backward"} & vars(kind).keys()} <= CASES.keys()
+
+
 def planted(kind: type[Reversible], direction: str, piece: str, spoil: Callable[[Tensor], Tensor]) -> Any:
     """The backward pass of ``kind`` with one piece of what it hands back spoilt."""
     sound = getattr(kind, METHOD[direction])
@@ -98,8 +107,8 @@ def test_gradient_law_sees_a_spoilt_piece(
         with monkeypatch.context() as patch:
             patch.setattr(kind, METHOD[direction], planted(kind, direction, piece, SPOILT[how]))
             with pytest.raises(AssertionError, match="gradient of"):
-                laws.gradients_are_autograds(layer, x, cond)
-    laws.gradients_are_autograds(layer, x, cond)
+                laws.gradients_are_autograds(layer, x, cond, directions=(direction,), parts=("both",))
+    laws.gradients_are_autograds(layer, x, cond, directions=(direction,), parts=("both",))
 
 
 @pytest.mark.parametrize("direction", METHOD)
@@ -112,7 +121,7 @@ def test_taylor_law_sees_a_zeroed_piece(
         with monkeypatch.context() as patch:
             patch.setattr(kind, METHOD[direction], planted(kind, direction, piece, torch.zeros_like))
             with pytest.raises(AssertionError, match="-order slope"):
-                laws.taylor(layer, x, cond)
+                laws.taylor(layer, x, cond, directions=(direction,))
 
 
 @pytest.mark.parametrize("direction", METHOD)
@@ -180,3 +189,94 @@ def test_jacobian_law_sees_a_wrong_logdet(monkeypatch: pytest.MonkeyPatch) -> No
     laws.inverse_undoes(layer, x, cond)  # a logdet that is wrong both ways still cancels
     with pytest.raises(AssertionError):
         laws.logdet_is_the_jacobians(layer, x, cond)
+
+
+Law = Callable[[], None]
+
+
+def swapped(t: Tensor) -> Tensor:
+    """The halves of the channels, changed about."""
+    return torch.roll(t, t.shape[1] // 2, 1)
+
+
+def faulty_map(kind: type[Reversible], method: str, spoil: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Any:
+    """`_forward` or `_inverse` of ``kind``, with what it returns spoilt."""
+    sound = getattr(kind, method)
+    return lambda self, x, cond: spoil(*sound(self, x, cond))
+
+
+def plant(kind: type[Reversible], fault: str, patch: pytest.MonkeyPatch) -> Law | None:
+    """Plants the fault; hands back the law that is to catch it, or None where there is nothing to spoil."""
+    case = CASES[kind]
+    layer, x, cond = material(case)
+    held: list[Tensor] = []
+
+    def gradient_law() -> None:
+        laws.gradients_are_autograds(layer, x, cond, parts=("both",))
+
+    if fault == "zero gradient":
+        patch.setattr(kind, "_backward", planted(kind, "forward", "input", torch.zeros_like))
+        return gradient_law
+    if fault == "halved logdet":
+        if not layer._forward(x, cond)[1].any():
+            return None
+        for method in ("_forward", "_inverse"):
+            patch.setattr(kind, method, faulty_map(kind, method, lambda y, logdet: (y, logdet / 2)))
+        return lambda: laws.logdet_is_the_jacobians(layer, x, cond)
+    if fault == "swapped halves":
+        patch.setattr(kind, "_forward", faulty_map(kind, "_forward", lambda y, logdet: (swapped(y), logdet)))
+        return lambda: laws.inverse_undoes(layer, x, cond)
+    if fault == "swapped halves of the gradient":
+        patch.setattr(kind, "_inverse_backward", planted(kind, "inverse", "input", swapped))
+        return gradient_law
+    if fault == "dropped condition gradient":
+        if case.cond is None:
+            return None
+        patch.setattr(kind, "_backward", planted(kind, "forward", "cond", lambda _: None))  # type: ignore[arg-type]
+        return gradient_law
+    if fault == "overwritten shared gradient":
+        if not list(layer.parameters()):
+            return None
+        for name, module in sys.modules.items():
+            if name.startswith("bayesinv.reversible.") and hasattr(module, "add_gradients"):
+                patch.setattr(module, "add_gradients", overwritten)
+        twice = Chain(layer, layer)
+        return lambda: laws.gradients_are_autograds(twice, x, cond, parts=("both",))
+    sound = kind._forward
+    patch.setattr(kind, "_forward", lambda self, x, cond: (held.append(x), sound(self, x, cond))[1])
+    return lambda: laws.input_is_forgotten(layer, x, cond)
+
+
+FAULTS = (
+    "zero gradient",
+    "halved logdet",
+    "swapped halves",
+    "swapped halves of the gradient",
+    "dropped condition gradient",
+    "overwritten shared gradient",
+    "input kept alive",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_planted_fault_is_caught(
+    kind: type[Reversible], monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """In each family the law passes without the fault and fails with it; the end of the run says how many were caught."""
+    caught: dict[str, bool] = {}
+    for fault in FAULTS:
+        with monkeypatch.context() as patch:
+            law = plant(kind, fault, patch)
+            if law is None:
+                continue
+            try:
+                law()
+            except AssertionError:
+                caught[fault] = True
+            else:
+                caught[fault] = False
+        law()
+    record_property("planted", len(caught))
+    record_property("caught", sum(caught.values()))
+    assert len(caught) >= 4
+    assert all(caught.values()), [fault for fault, seen in caught.items() if not seen]
