@@ -133,7 +133,7 @@ def ring(*, sigma: float = 0.25) -> Mixture:
     return Mixture(2 * torch.stack([angle.cos(), angle.sin()], 1), sigma, {"sigma": sigma})
 
 
-def swirl(*, sigma: float = 0.15) -> Mixture:
+def swirl(*, sigma: float = 0.25) -> Mixture:
     """A spiral of two turns and a fifth out to radius 3.5, about evenly filled along its length of 24.
 
     ``c(t) = (-t cos t, t sin t) / 4`` with ``t = sqrt(u) 800 pi/180``, ``u`` uniform in [0, 1].
