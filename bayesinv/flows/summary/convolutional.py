@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.flows.summary.residual import Residual
 from bayesinv.reversible import convolution
+from bayesinv.reversible.resnet_conditioner import ResidualBlock
 
 __all__ = ["EncoderSummary", "ResNetSummary"]
 
@@ -44,7 +44,7 @@ class ResNetSummary(nn.Module):
         if blocks < 1:
             raise ValueError(f"expected one block or more, got {blocks}")
         self.enter = convolution(channels, hidden, kernel=3, rank=rank, bias=False)
-        self.blocks = nn.Sequential(*[Residual(hidden, rank) for _ in range(blocks)])
+        self.blocks = nn.Sequential(*[ResidualBlock(hidden, rank=rank) for _ in range(blocks)])
         self.last = convolution(hidden, features, kernel=1, rank=rank)
 
     def forward(self, c: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class EncoderSummary(nn.Module):
         kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[rank - 1]
         scales: list[nn.Module] = []
         for before, width in zip((channels, *widths), widths, strict=False):
-            scales += [kind(before, width, 3, stride=2, padding=1), Residual(width, rank)]
+            scales += [kind(before, width, 3, stride=2, padding=1), ResidualBlock(width, rank=rank)]
         self.scales = nn.Sequential(*scales)
         self.last = nn.Linear(2 * widths[-1], features)
 

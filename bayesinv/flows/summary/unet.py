@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.flows.summary.residual import Residual
 from bayesinv.reversible import convolution, squeeze, unsqueeze
+from bayesinv.reversible.resnet_conditioner import ResidualBlock
 
 __all__ = ["UNet"]
 
@@ -58,10 +58,10 @@ class UNet(nn.Module):
         pairs = list(pairwise(widths))
         self.pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
         self.enter = convolution(channels * 2**rank, widths[0], kernel=3, rank=rank)
-        self.down = nn.ModuleList(Residual(width, rank) for width in widths)
+        self.down = nn.ModuleList(ResidualBlock(width, rank=rank) for width in widths)
         self.deepen = nn.ModuleList(convolution(fine, coarse, kernel=1, rank=rank) for fine, coarse in pairs)
         self.rise = nn.ModuleList(convolution(coarse, fine, kernel=1, rank=rank) for fine, coarse in pairs)
-        self.up = nn.ModuleList(Residual(width, rank) for width in widths[:-1])
+        self.up = nn.ModuleList(ResidualBlock(width, rank=rank) for width in widths[:-1])
         self.taps = nn.ModuleList(convolution(width, features, kernel=1, rank=rank) for width in widths)
         self.head = convolution(widths[0], out * 2**rank, kernel=3, rank=rank)
         for parameter in self.head.parameters():
