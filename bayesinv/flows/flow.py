@@ -24,6 +24,7 @@ class Flow(nn.Module):
     Args:
         map: the reversible map from ``x`` to the latent ``z``.
         shape: shape ``(channels, *space)`` of one ``x``.
+        summary: a network that every condition goes through before the map, where the flow has one of its own.
 
     Source: Rezende and Mohamed, 2015, arXiv 1505.05770; Papamakarios et al., 2021, arXiv 1912.02762.
 
@@ -35,9 +36,9 @@ class Flow(nn.Module):
         (torch.Size([5, 1, 8, 8]), torch.Size([3]))
     """
 
-    def __init__(self, map: Reversible, shape: Sequence[int]) -> None:
+    def __init__(self, map: Reversible, shape: Sequence[int], *, summary: nn.Module | None = None) -> None:
         super().__init__()
-        self.map, self.shape = map, tuple(shape)
+        self.map, self.shape, self.summary = map, tuple(shape), summary
 
     def log_prob(self, x: Tensor, cond: Condition = None, *, temperature: float = 1.0) -> Tensor:
         """The log density in nats, shape ``(batch,)``, of ``x (batch, channels, *space)``.
@@ -48,7 +49,7 @@ class Flow(nn.Module):
         if x.shape[1:] != self.shape:
             raise ValueError(f"expected a batch of {self.shape}, got a tensor of shape {tuple(x.shape)}")
         _check_temperature(temperature)
-        z, logdet = self.map(x, cond)
+        z, logdet = self.map(x, self._digested(cond))
         log_prob: Tensor = self._latent_log_prob(z, temperature) + logdet
         return log_prob
 
@@ -77,6 +78,12 @@ class Flow(nn.Module):
         flat = torch.stack([normal((batch, *self.shape), seed, key, i) for i in range(start, start + n)])
         return flat.to(self._like())
 
+    def _digested(self, cond: Condition) -> Condition:
+        if cond is None or self.summary is None:
+            return cond
+        digested: Condition = self.summary(cond)
+        return digested
+
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.zeros(()))
 
@@ -91,6 +98,7 @@ class Flow(nn.Module):
         if n < 1 or batch_size < 1:
             raise ValueError(f"expected at least one sample and a positive batch size, got {n} and {batch_size}")
         _check_temperature(temperature)
+        cond = self._digested(cond)
         first = cond[0] if isinstance(cond, tuple) else cond
         batch = 1 if first is None else first.shape[0]
         step = max(1, batch_size // batch)

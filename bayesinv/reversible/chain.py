@@ -15,6 +15,7 @@ from bayesinv.reversible.base import (
     add_condition_gradients,
     add_gradients,
 )
+from bayesinv.reversible.tape import back_through, through
 
 __all__ = ["Chain"]
 
@@ -45,23 +46,23 @@ class Chain(Reversible):
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
-        for one in self:
-            x, logdet = one._forward(x, cond)
+        for i, one in enumerate(self):
+            x, logdet = through(self, i, one, x, cond, inverted=False)
             total = total + logdet
         return x, total
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = y.new_zeros(y.shape[0])
-        for one in reversed(list(self)):
-            y, logdet = one._inverse(y, cond)
+        for i, one in reversed(list(enumerate(self))):
+            y, logdet = through(self, i, one, y, cond, inverted=True)
             total = total + logdet
         return y, total
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        for one in reversed(list(self)):
-            y, grad_y, more_cond, more = one._backward(y, cond, grad_y, grad_logdet)
+        for i, one in reversed(list(enumerate(self))):
+            y, grad_y, more_cond, more = back_through(self, i, one, y, cond, grad_y, grad_logdet, inverted=False)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
         return y, grad_y, grad_cond, grads
@@ -69,8 +70,8 @@ class Chain(Reversible):
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        for one in self:
-            x, grad_x, more_cond, more = one._inverse_backward(x, cond, grad_x, grad_logdet)
+        for i, one in enumerate(self):
+            x, grad_x, more_cond, more = back_through(self, i, one, x, cond, grad_x, grad_logdet, inverted=True)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
         return x, grad_x, grad_cond, grads

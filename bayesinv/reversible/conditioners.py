@@ -11,11 +11,15 @@ photoacoustic samples was 7.1, and below 2 with it, at the same held-out loss.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Concatenated", "Conditioner", "convolution"]
+__all__ = ["Activation", "Concatenated", "Conditioner", "convolution"]
+
+Activation = Callable[[Tensor], Tensor]
 
 
 def convolution(channels: int, out: int, *, kernel: int, rank: int, bias: bool = True) -> nn.Module:
@@ -39,6 +43,29 @@ def convolution(channels: int, out: int, *, kernel: int, rank: int, bias: bool =
 _REACH = 2.5
 
 
+def held(a: Tensor) -> Tensor:
+    """``q(a)``: ``a`` where it is of order one, at most ``r`` in magnitude."""
+    return a * (1 + (a / _REACH).square().square()).sqrt().rsqrt()
+
+
+def relu(hidden: Tensor) -> Tensor:
+    """ReLU in the place of what the layer before has just made."""
+    return F.relu(hidden, inplace=True)
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with all its parameters zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def check_condition(cond: Tensor | None, inject: nn.Module | None) -> None:
+    """Refuses a condition where there is no place for one, and its absence where there is."""
+    if (cond is None) != (inject is None):
+        raise ValueError(f"expected {'no condition' if inject is None else 'a condition'}, got the contrary")
+
+
 class Conditioner(nn.Module):
     """Residual conditioner network of a coupling, for space of rank 0 to 3.
 
@@ -49,6 +76,7 @@ class Conditioner(nn.Module):
         rank: number of spatial axes.
         cond_channels: channels of the condition, 0 for none.
         kernel: size of the first and the last convolution.
+        activation: ``act``, a function of tensors; a smooth one (``torch.nn.functional.silu``) makes the flow smooth.
 
     Source: Kingma and Dhariwal, Glow, 2018, arXiv 1807.03039 (zero-initialised end); He et al., 2016,
     arXiv 1512.03385 (residual block).
@@ -60,32 +88,33 @@ class Conditioner(nn.Module):
     """
 
     def __init__(
-        self, channels: int, out: int, *, hidden: int, rank: int, cond_channels: int = 0, kernel: int = 3
+        self,
+        channels: int,
+        out: int,
+        *,
+        hidden: int,
+        rank: int,
+        cond_channels: int = 0,
+        kernel: int = 3,
+        activation: Activation = relu,
     ) -> None:
         super().__init__()
+        self.activation = activation
         self.first = convolution(channels, hidden, kernel=kernel, rank=rank)
         self.inject = convolution(cond_channels, hidden, kernel=1, rank=rank, bias=False) if cond_channels else None
         self.middle = convolution(hidden, hidden, kernel=1, rank=rank)
-        self.last = convolution(hidden, out, kernel=kernel, rank=rank)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        self.last = zeroed(convolution(hidden, out, kernel=kernel, rank=rank))
 
     def forward(self, a: Tensor, cond: Tensor | None = None) -> Tensor:
         """From ``a`` and the condition, both ``(batch, channels, *space)``, to raw log-scales and shifts."""
-        if (cond is None) != (self.inject is None):
-            raise ValueError(f"expected {'no condition' if self.inject is None else 'a condition'}, got the contrary")
-        hidden = self.first(_held(a))
+        check_condition(cond, self.inject)
+        hidden = self.first(held(a))
         if self.inject is not None:
             hidden = hidden + self.inject(cond)
-        hidden = F.relu(hidden, inplace=True)
-        hidden = hidden + F.relu(self.middle(hidden), inplace=True)
+        hidden = self.activation(hidden)
+        hidden = hidden + self.activation(self.middle(hidden))
         out: Tensor = self.last(hidden)
         return out
-
-
-def _held(a: Tensor) -> Tensor:
-    """``a`` where it is of order one, at most ``r`` in magnitude."""
-    return a * (1 + (a / _REACH).square().square()).sqrt().rsqrt()
 
 
 class Concatenated(nn.Module):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
+from bayesinv.reversible.pixels import as_image, as_rows, full_precision
 
 __all__ = ["Householder"]
 
@@ -52,29 +53,27 @@ class Householder(Reversible):
         return triangle
 
     def _rows(self, x: Tensor) -> Tensor:
-        if x.shape[1] != self.vectors.shape[0]:
-            raise ValueError(f"expected {self.vectors.shape[0]} channels, got a tensor of shape {tuple(x.shape)}")
-        return x.movedim(1, -1).reshape(-1, x.shape[1])
+        return as_rows(x, len(self.vectors))
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        with _full_precision(x):
+        with full_precision(x):
             rows, v = self._rows(x), self.vectors
-            return _image(_turned(rows, v, self._triangle().T), x), x.new_zeros(x.shape[0])
+            return as_image(_turned(rows, v, self._triangle().T), x), x.new_zeros(x.shape[0])
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        with _full_precision(y):
+        with full_precision(y):
             rows, v = self._rows(y), self.vectors
-            return _image(_turned(rows, v, self._triangle()), y), y.new_zeros(y.shape[0])
+            return as_image(_turned(rows, v, self._triangle()), y), y.new_zeros(y.shape[0])
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        with _full_precision(y):
+        with full_precision(y):
             x, grad_x, grads = self._pulled_back(self._rows(y), self._rows(grad_y), inverted=False)
-        return _image(x, y), _image(grad_x, y), None, grads
+        return as_image(x, y), as_image(grad_x, y), None, grads
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        with _full_precision(x):
+        with full_precision(x):
             y, grad_y, grads = self._pulled_back(self._rows(x), self._rows(grad_x), inverted=True)
-        return _image(y, x), _image(grad_y, x), None, grads
+        return as_image(y, x), as_image(grad_y, x), None, grads
 
     def _pulled_back(self, y: Tensor, grad_y: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor, Gradients]:
         """Input and gradients on rows; the inverse is the same map with ``T^T`` in the place of ``T``."""
@@ -104,12 +103,3 @@ def _turned(rows: Tensor, v: Tensor, t: Tensor) -> Tensor:
     if _few(v):
         return rows - rows @ v @ t @ v.T
     return rows @ (torch.eye(len(v), dtype=v.dtype, device=v.device) - v @ t @ v.T)
-
-
-def _image(rows: Tensor, like: Tensor) -> Tensor:
-    return rows.reshape(like.shape[0], *like.shape[2:], rows.shape[1]).movedim(-1, 1)
-
-
-def _full_precision(x: Tensor) -> torch.autocast:
-    """No autocast: a rotation in half precision is none, and its inverse would not find the input again."""
-    return torch.autocast(x.device.type, enabled=False)

@@ -90,7 +90,7 @@ def test_sizes_that_cannot_be_halved_name_others(shape: tuple[int, ...], levels:
         ((1, 2, 2, 2, 2), {"levels": 1}, "up to 3 axes"),
         ((1, 8), {"steps": 0}, "1 or more"),
         ((1, 8), {"levels": 2, "hidden": (4, 4, 4)}, "one hidden width"),
-        ((1, 8), {"levels": 2, "condition": (2, 3)}, "one hidden width and one condition"),
+        ((1, 8), {"levels": 2, "condition": (2, 3)}, "one condition for each of 2 levels"),
         ((2, 8), {"levels": 1, "condition": (2, 3)}, "begins with 4 channels"),
     ],
 )

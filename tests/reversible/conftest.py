@@ -21,3 +21,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of the planted faults the laws caught."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    counts = [dict(report.user_properties) for report in reports if report.when == "call"]
+    counts = [count for count in counts if "planted" in count]
+    if counts:
+        caught, planted = (sum(count[name] for count in counts) for name in ("caught", "planted"))
+        terminalreporter.write_line(f"faults planted in reversible maps: {caught} of {planted} caught")

@@ -5,6 +5,7 @@ r"""The laws of a reversible map, each written once; each raises `AssertionError
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -118,6 +119,22 @@ def backward_rebuilds_the_input(layer: Reversible, x: Tensor, cond: Condition) -
             y, logdet = there(x, cond)
             again, *_ = pull(y, cond, torch.randn_like(y), torch.randn_like(logdet))
             assert relative(again, x) <= INVERSE[x.dtype]
+
+
+def input_is_forgotten(
+    layer: Reversible, x: Tensor, cond: Condition, *, directions: Sequence[str] = DIRECTIONS
+) -> None:
+    """Neither the input nor what it was made of outlives the caller's own reference; no garbage collection needed."""
+    for direction in directions:
+        x = x.detach().requires_grad_()
+        made = x * 1
+        input_gone, storage_gone = weakref.ref(made), weakref.ref(made.untyped_storage())
+        y, logdet = getattr(layer, direction)(made, cond)
+        del made
+        assert input_gone() is None
+        assert storage_gone() is None
+        (y.sum() + logdet.sum()).backward()
+        assert x.grad is not None
 
 
 def taylor_slopes(layer: Reversible, x: Tensor, cond: Condition, *, direction: str) -> tuple[float, float]:

@@ -70,12 +70,22 @@ def test_a_layer_restored_to_its_beginning_is_initialised_again() -> None:
     assert whitened(layer(10 * batch(16, 3, 4))[0])
 
 
-def test_a_constant_channel_stays_finite() -> None:
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_a_constant_channel_stays_finite(direction: str) -> None:
     layer, x = ActNorm(2).double(), batch(8, 2, 4)
     x[:, 0] = 7.0
-    y, logdet = layer(x)
-    assert y.isfinite().all()
+    y, logdet = getattr(layer, direction)(x)
+    assert not y[:, 0].any()
     assert logdet.isfinite().all()
+    scale = layer.log_scale.detach().exp()[0]
+    assert float(scale if direction == "inverse" else 1 / scale) == pytest.approx(1e-6)  # the epsilon
+
+
+def test_epsilon_is_added_to_the_deviation() -> None:
+    x = batch(16, 1, 9)
+    y, _ = ActNorm(1, epsilon=0.5).double()(x)
+    deviation = float(x.std(correction=0))
+    assert float(y.std(correction=0).detach()) == pytest.approx(deviation / (deviation + 0.5))
 
 
 def test_one_value_a_channel_leaves_it_fresh() -> None:

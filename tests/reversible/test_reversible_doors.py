@@ -35,7 +35,6 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no bound": (lambda: Coupling(nn.Identity(), passive=1, bound=0.0), "a positive bound"),
     "all passive": (lambda: Coupling(nn.Identity(), passive=3)(torch.randn(2, 3)), "expected more than 3 channels"),
     "network too narrow": (lambda: Coupling(nn.Identity(), passive=1)(torch.randn(2, 2)), r"channels 2\*1"),
-    "dropout": (lambda: Coupling(nn.Sequential(nn.Dropout(0.1)), passive=1), "got one with Dropout"),
     "no condition": (lambda: coupling(4, 1, cond=2)(torch.randn(2, 4, 5)), "expected a condition, got the contrary"),
     "a condition": (lambda: coupling(4, 1)(torch.randn(2, 4, 5), torch.randn(2, 1, 5)), "expected no condition"),
     "no head": (lambda: ShiftScale()(torch.randn(2, 1, 4)), r"channels 2\*1 and space \(4,\), got None"),
@@ -104,7 +103,7 @@ def test_second_derivatives_are_refused() -> None:
     layer, x = MAPS["chain-1d"].layer(), MAPS["chain-1d"].input().requires_grad_()
     y, _ = layer(x)
     (grad,) = torch.autograd.grad((y**2).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match=r"with bayesinv.reversible.plain\(\)"):
         grad.sum().backward()
 
 

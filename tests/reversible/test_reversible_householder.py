@@ -6,6 +6,7 @@ import pytest
 import reversible_laws as laws
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from bayesinv.reversible import Householder
 
@@ -59,3 +60,22 @@ def test_empty(sizes: tuple[int, int]) -> None:
 def test_wrong_channels() -> None:
     with pytest.raises(ValueError, match="expected 3 channels, got a tensor of shape"):
         Householder(3)(torch.randn(2, 4, 5))
+
+
+@pytest.mark.parametrize("reflections", [1, 8])  # thin products, and the assembled matrix
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_frozen_vectors_cost_nothing_in_backward(reflections: int, direction: str) -> None:
+    """Two maps of rows are left, of the output and of its gradient; the sums over pixels are not formed."""
+
+    def operations(frozen: bool) -> int:
+        layer, x = Householder(8, reflections=reflections), torch.randn(64, 8, 5, requires_grad=True)
+        layer.vectors.requires_grad_(not frozen)
+        y, _ = getattr(layer, direction)(x)
+        with FlopCounterMode(display=False) as counter:
+            y.sum().backward()
+        return int(counter.get_total_flops())
+
+    pixels = 64 * 5
+    maps = 2 * (2 * 2 * pixels * 8 if reflections == 1 else 2 * pixels * 8 * 8)
+    assert maps <= operations(frozen=True) < 1.1 * maps + 4096  # the matrix itself
+    assert operations(frozen=False) - operations(frozen=True) > 0.4 * maps

@@ -53,6 +53,7 @@ def test_the_page_names_what_exists() -> None:
     folder = Path(__file__).parent
     assert set(re.findall(r"tests/reversible/(\w+\.py)", text)) == {"reversible_maps.py", "test_reversible_faults.py"}
     assert (folder / "test_reversible_faults.py").exists()
-    from bayesinv.reversible.base import finest
-
-    assert callable(finest)
+    named = set(re.findall(r"`(?:out, pull = )?([A-Za-z]\w+)(?:\([^`]*\))?`", text))
+    theirs = {"evaluate", "graph", "finest", "BoundedSigmoid", "Hyperbolic", "Unsqueezed", "Reversible"}
+    assert theirs <= named
+    assert theirs <= set(bayesinv.reversible.__all__)

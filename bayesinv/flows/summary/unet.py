@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible import convolution, squeeze, unsqueeze
+from bayesinv.reversible.resnet_conditioner import ResidualBlock
 
-__all__ = ["DenseSummary", "UNet"]
+__all__ = ["UNet"]
 
 
 class UNet(nn.Module):
@@ -57,10 +58,10 @@ class UNet(nn.Module):
         pairs = list(pairwise(widths))
         self.pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
         self.enter = convolution(channels * 2**rank, widths[0], kernel=3, rank=rank)
-        self.down = nn.ModuleList(_Block(width, rank) for width in widths)
+        self.down = nn.ModuleList(ResidualBlock(width, rank=rank) for width in widths)
         self.deepen = nn.ModuleList(convolution(fine, coarse, kernel=1, rank=rank) for fine, coarse in pairs)
         self.rise = nn.ModuleList(convolution(coarse, fine, kernel=1, rank=rank) for fine, coarse in pairs)
-        self.up = nn.ModuleList(_Block(width, rank) for width in widths[:-1])
+        self.up = nn.ModuleList(ResidualBlock(width, rank=rank) for width in widths[:-1])
         self.taps = nn.ModuleList(convolution(width, features, kernel=1, rank=rank) for width in widths)
         self.head = convolution(widths[0], out * 2**rank, kernel=3, rank=rank)
         for parameter in self.head.parameters():
@@ -86,45 +87,3 @@ class UNet(nn.Module):
             h = self.up[i](kept[i] + F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest"))
             pyramid.append(self.taps[i](F.relu(h)))
         return unsqueeze(self.head(F.relu(h))), *reversed(pyramid)
-
-
-class DenseSummary(nn.Module):
-    """The summary network of data without spatial axes: a dense network from numbers to one condition vector.
-
-    Args:
-        channels: how many numbers come in.
-        features: how many go to the flow.
-        hidden: width of the two hidden layers.
-
-    Example:
-        >>> import torch
-        >>> DenseSummary(5, 8)(torch.randn(2, 5)).shape
-        torch.Size([2, 8])
-    """
-
-    def __init__(self, channels: int, features: int, *, hidden: int = 64) -> None:
-        super().__init__()
-        sizes = ((channels, hidden), (hidden, hidden))
-        self.body = nn.Sequential(*[part for a, b in sizes for part in (nn.Linear(a, b), nn.ReLU())])
-        self.last = nn.Linear(hidden, features)
-
-    def forward(self, c: Tensor) -> Tensor:
-        """The condition ``(batch, features)`` of the numbers ``c (batch, channels)``."""
-        out: Tensor = self.last(self.body(c))
-        return out
-
-
-class _Block(nn.Module):
-    """``h + W2*relu(W1*relu(h))``."""
-
-    def __init__(self, width: int, rank: int) -> None:
-        super().__init__()
-        self.first = convolution(width, width, kernel=3, rank=rank)
-        self.second = convolution(width, width, kernel=3, rank=rank)
-        with torch.no_grad():
-            for name, parameter in self.second.named_parameters():
-                parameter.mul_(0.0 if name == "bias" else 0.3)
-
-    def forward(self, h: Tensor) -> Tensor:
-        out: Tensor = h + self.second(F.relu(self.first(F.relu(h)), inplace=True))
-        return out

@@ -1,0 +1,45 @@
+"""The pixels of a batch as the rows of one matrix, for layers that mix the channels of each pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["as_image", "as_rows", "full_precision"]
+
+
+def as_rows(x: Tensor, channels: int) -> Tensor:
+    """``(batch, channels, *space)`` as ``(batch * pixels, channels)``.
+
+    Raises:
+        ValueError: if ``x`` has another number of channels.
+
+    Example:
+        >>> as_rows(torch.zeros(2, 3, 4, 5), 3).shape
+        torch.Size([40, 3])
+    """
+    if x.shape[1] != channels:
+        raise ValueError(f"expected {channels} channels, got a tensor of shape {tuple(x.shape)}")
+    return x.movedim(1, -1).reshape(-1, channels)
+
+
+def as_image(rows: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `as_rows`, in the batch and space of ``like``.
+
+    Example:
+        >>> x = torch.randn(2, 3, 4)
+        >>> torch.equal(as_image(as_rows(x, 3), x), x)
+        True
+    """
+    return rows.reshape(like.shape[0], *like.shape[2:], rows.shape[1]).movedim(-1, 1)
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """No autocast: a matrix applied in half precision has an inverse that would not find the input again.
+
+    Example:
+        >>> with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(torch.zeros(1)):
+        ...     torch.is_autocast_enabled("cpu")
+        False
+    """
+    return torch.autocast(x.device.type, enabled=False)

@@ -1,0 +1,146 @@
+"""`Rebuild`: the one autograd node of a reversible map, however deep; it saves the output and the condition only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bayesinv.reversible.gradients import Backward, Condition
+from bayesinv.reversible.stream import narrowed, widened
+from bayesinv.reversible.tape import Tape, back_through, through, written_by
+
+if TYPE_CHECKING:
+    from bayesinv.reversible.base import Reversible
+    from bayesinv.reversible.guard import Guard
+
+__all__ = ["Pass", "Rebuild"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through a map: its direction, whether the condition is a pyramid, the dtype outside, and the guard."""
+
+    layer: Reversible
+    inverted: bool
+    pyramid: bool
+    dtype: torch.dtype
+    guard: Guard | None
+
+    @property
+    def wide(self) -> torch.dtype | None:
+        """The dtype of the stream between the layers, where it is not that of the input."""
+        stream = None if self.guard is None else self.guard.stream
+        return None if stream == self.dtype else stream
+
+    @property
+    def keeps_input(self) -> bool:
+        """Whether the pass may have to be run again."""
+        return self.guard is not None and self.guard.on_drift == "anchor"
+
+    def tape(self) -> Tape:
+        """An empty tape."""
+        return Tape(self.guard, narrow=self.dtype if self.wide else None)
+
+    def condition(self, flat: Sequence[Tensor], wanted: Sequence[bool]) -> Condition:
+        """The condition as fresh leaves in the dtype of the stream."""
+        leaves = [c.detach().to(self.wide or c.dtype) for c in flat]
+        leaves = [c.detach().requires_grad_(need) for c, need in zip(leaves, wanted, strict=True)]
+        return tuple(leaves) if self.pyramid else leaves[0] if leaves else None
+
+    def run(self, tape: Tape, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        """Output and logdet, in the dtype of the stream."""
+        with written_by(tape), widened(self.layer.layers() if self.wide else [], self.wide):
+            return through(self.layer, -1, self.layer, x.to(self.wide or x.dtype), cond, inverted=self.inverted)
+
+    def back(self, tape: Tape, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+        """The gradients, from the output in the dtype of the stream; again where the guard asks for it."""
+        grad_y, grad_logdet = grad_y.to(y.dtype), grad_logdet.to(y.dtype)
+        with written_by(tape), widened(self.layer.layers() if self.wide else [], self.wide) as originals:
+            x, grad_x, grad_cond, grads = back_through(
+                self.layer, -1, self.layer, y, cond, grad_y, grad_logdet, inverted=self.inverted
+            )
+        return x, grad_x, grad_cond, narrowed(grads, originals) if self.wide else grads
+
+
+class Rebuild(torch.autograd.Function):
+    """``y, logdet, token = Rebuild.apply(one_pass, number of condition tensors, x, *condition tensors, *parameters)``.
+
+    The token holds nothing; in the backward pass it leads back to all inputs, for whoever asks for a second derivative.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, one: Pass, parts: int, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Runs the map and saves its output, the condition, and what the tape holds."""
+        tape = one.tape()
+        y, logdet = one.run(tape, x, one.condition(rest[:parts], [False] * parts))
+        kept = y = x.view_as(x) if y is x else y
+        if one.wide:
+            y, logdet = y.to(x.dtype), logdet.to(x.dtype)
+        start, token = [x] if one.keeps_input else [], x.new_empty(0)
+        ctx.save_for_backward(kept, token, *rest[:parts], *start, *tape.tensors())
+        ctx.one, ctx.parts, ctx.tape, ctx.parameters = one, parts, tape, rest[parts:]
+        ctx.state = _state(one.layer)
+        ctx.autocast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
+        return y, logdet, token
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor, _: Tensor) -> tuple[Any, ...]:
+        """Rebuilds the input and hands out the gradients on the way."""
+        y, token, *saved = ctx.saved_tensors
+        if _state(ctx.one.layer) != ctx.state:
+            raise RuntimeError("expected the parameters of the forward pass, got changed ones: call backward first")
+        enabled, dtype = ctx.autocast
+        with torch.no_grad(), torch.autocast(y.device.type, enabled=enabled, dtype=dtype):  # networks repeat themselves
+            _, grad_x, grad_cond, grads = _gradients(ctx, y.detach(), saved, grad_y, grad_logdet)
+        grad_flat = grad_cond if isinstance(grad_cond, tuple) else (grad_cond,) * ctx.parts
+        found = (grad_x, *grad_flat, *[grads.get(p) for p in ctx.parameters])
+        if torch.is_grad_enabled():
+            found = _Once.apply(token, *found)  # type: ignore[no-untyped-call]
+        return None, None, *found
+
+
+def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+    one: Pass = ctx.one
+    flat, saved = saved[: ctx.parts], saved[ctx.parts :]
+    start, notes = (saved[:1], saved[1:]) if one.keeps_input else ([], saved)
+    cond = one.condition(flat, ctx.needs_input_grad[3 : 3 + ctx.parts])
+    tape: Tape = ctx.tape.reread(notes)
+    found = one.back(tape, y, cond, grad_y, grad_logdet)
+    late = None if one.guard is None else one.guard.measure(tape)
+    if one.guard is not None and late is not None:
+        one.guard.report(*late)
+        if one.keeps_input:
+            again: Tape = ctx.tape.rewritten(late=late[0].index)
+            y, _ = one.run(again, start[0], cond)
+            found = one.back(again.reread(again.tensors()), y, cond, grad_y, grad_logdet)
+    x, grad_x, grad_cond, grads = found
+    if one.wide:
+        grad_x = grad_x.to(one.dtype)
+        of_flat = (grad_cond,) if not isinstance(grad_cond, tuple) else grad_cond
+        cast = tuple(None if g is None else g.to(c.dtype) for g, c in zip(of_flat, flat, strict=False))
+        grad_cond = cast if one.pyramid else cast[0] if cast else None
+    return x, grad_x, grad_cond, grads
+
+
+def _state(layer: Reversible) -> list[tuple[int, int]]:
+    """Identity and version of each parameter: the input can be rebuilt with the same ones only."""
+    return [(id(p), p._version) for p in layer.parameters()]
+
+
+class _Once(torch.autograd.Function):
+    """Gradients that cannot be differentiated again, and say so when it is tried."""
+
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        return tuple(None if g is None else g.clone() for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError(
+            "expected one derivative of a map that stores nothing, got a second one: run the map within "
+            "`with bayesinv.reversible.plain():`, which stores the activations and allows derivatives of any order"
+        )
