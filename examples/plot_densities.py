@@ -39,13 +39,13 @@ def learned(law, steps: int) -> Flow:
 
 figure, panels = plt.subplots(2, 4, figsize=(9, 4.8), layout="constrained")
 for law, (upper, lower) in zip((two_moons(), banana(), swirl(), ring()), panels.T, strict=True):
-    flow, test = learned(law, 150 if SMALL else 1500), law.sample(10_000, seed=1)
+    flow, test = learned(law, 120 if SMALL else 1500), law.sample(10_000, seed=1)
     low, high = test.quantile(0.002, 0) - 0.4, test.quantile(0.998, 0) + 0.4
     x, y = (torch.linspace(float(a), float(b), 150) for a, b in zip(low, high, strict=True))
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
     with torch.no_grad():
         loss = float(-flow.log_prob(test).mean())
-        densities = [one.log_prob(grid).exp().view(150, 150) for one in (law, flow)]
+        densities = [one.log_prob(grid).exp().view(150, 150).numpy() for one in (law, flow)]
     print(f"entropy {law.entropy:.3f} nats, loss of the flow {loss:.3f}")
     for axes, density in zip((upper, lower), densities, strict=True):
         axes.imshow(density, origin="lower", cmap="magma", vmax=float(densities[0].max()), aspect="auto")

@@ -16,10 +16,12 @@ from bayesinv.reversible.householder import Householder
 from bayesinv.reversible.hyperbolic import Hyperbolic, WaveForce
 from bayesinv.reversible.inverted import Inverted
 from bayesinv.reversible.irim import irim_coupling
+from bayesinv.reversible.jacobian import jvp, vjp
 from bayesinv.reversible.lane import Lane
 from bayesinv.reversible.lanes import Lanes, hint_lanes
 from bayesinv.reversible.learned_squeezed import LearnedSqueezed
 from bayesinv.reversible.lu import LU
+from bayesinv.reversible.memory import MemoryReport, memory_report
 from bayesinv.reversible.on_part import OnPart
 from bayesinv.reversible.permute import Permute
 from bayesinv.reversible.plain import plain
@@ -60,6 +62,7 @@ __all__ = [
     "Lanes",
     "LeakyReLU",
     "LearnedSqueezed",
+    "MemoryReport",
     "OnPart",
     "Permute",
     "ResNetConditioner",
@@ -82,9 +85,12 @@ __all__ = [
     "hint_coupling",
     "hint_lanes",
     "irim_coupling",
+    "jvp",
+    "memory_report",
     "plain",
     "sigmoid_scale",
     "squeeze",
     "tanh_scale",
     "unsqueeze",
+    "vjp",
 ]

@@ -50,6 +50,10 @@ class Projections:
 
 
 def drift(before: Tensor, norm: Tensor, after: Tensor) -> Tensor:
-    """The estimated relative error ``|e|/|x|`` of each sample, from the projections before and after."""
+    """The estimated relative error ``|e|/|x|`` of each sample, from the projections before and after.
+
+    Of a sample that is smaller than the others of its batch, relative to their root mean square.
+    """
     change = (after - before).square().mean(-1).sqrt()
-    return torch.where(change == 0, change, change / norm)
+    size = torch.maximum(norm, norm.square().mean(-1, keepdim=True).sqrt())
+    return torch.where(change == 0, change, change / size)

@@ -66,7 +66,7 @@ def guard(
         >>> chain = Chain(ActNorm(3), Householder(3))
         >>> with guard(chain) as watch:
         ...     chain(torch.randn(5, 3))[0].sum().backward()
-        >>> watch.drift < 1e-6, watch.anchors
+        >>> watch.drift < 1e-5, watch.anchors
         (True, ())
     """
     return Guard(module, threshold, on_drift, every, stream)
@@ -158,7 +158,7 @@ class Guard:
             words += "; its input is kept from now on, and this gradient is computed again"
         else:
             words += (
-                ", so the gradient is wrong: bound the scales, lower the learning rate, or use guard(..., "
+                ", so the gradient cannot be trusted: bound the scales, lower the learning rate, or use guard(..., "
                 "on_drift='anchor'), every=n or stream=torch.float64"
             )
         if self.on_drift == "raise":
@@ -167,8 +167,9 @@ class Guard:
 
     def settle(self, entry: Entry, rebuilt: Tensor, *, late: bool) -> bool:
         """Whether the layer is an anchor: the late one, and each a tenth of the threshold off since the last."""
-        error = (rebuilt - entry.kept).flatten(1).norm(dim=1) / entry.kept.flatten(1).norm(dim=1)
-        needed = late or not bool((error <= self.threshold / 10).all())
+        error, norm = (t.flatten(1).norm(dim=1) for t in (rebuilt - entry.kept, entry.kept))
+        size = torch.maximum(norm, norm.square().mean().sqrt())
+        needed = late or not bool((error <= self.threshold / 10 * size).all())
         if needed:
             self._anchors.add(entry.site)
         return needed or entry.site in self._anchors

@@ -7,13 +7,14 @@ statistics). A network that runs several times in one pass draws the same number
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Condition, ConditionGradient, Gradients, finest, pulled_back
+from bayesinv.reversible.stand_ins import replaced
 from bayesinv.reversible.tape import Tape, current
 
 __all__ = ["Pull", "evaluate", "graph", "untouched"]
@@ -76,17 +77,9 @@ def graph(network: nn.Module, a: Tensor, cond: Condition) -> tuple[Tensor, Pull]
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """The buffers of the module are what they were when this ends; within it works on copies."""
-    held = [(part, dict(part.named_buffers(recurse=False))) for part in module.modules()]
-    held = [(part, buffers) for part, buffers in held if buffers]
-    for part, buffers in held:
-        for name, buffer in buffers.items():
-            setattr(part, name, buffer.clone())
-    try:
+    copies: dict[Tensor, Tensor] = {buffer: buffer.clone() for buffer in module.buffers()}
+    with replaced(module.modules(), copies) if copies else nullcontext():
         yield
-    finally:
-        for part, buffers in held:
-            for name, buffer in buffers.items():
-                setattr(part, name, buffer)
 
 
 def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:

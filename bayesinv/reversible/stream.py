@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Gradients
+from bayesinv.reversible.stand_ins import replaced
 
 __all__ = ["narrowed", "widened"]
 
@@ -26,29 +27,22 @@ def widened(layers: list[nn.Module], dtype: torch.dtype | None) -> Iterator[dict
     if dtype is None:
         yield originals
         return
-    held: list[tuple[nn.Module, str, Tensor]] = []
-    stands: dict[Tensor, Tensor] = {}
-    for layer in layers:
-        for name, old in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
-            if old.is_floating_point():
-                held.append((layer, name, old))
-                if old not in stands:
-                    wide = old.detach().to(dtype, copy=True)
-                    stands[old] = nn.Parameter(wide, old.requires_grad) if isinstance(old, nn.Parameter) else wide
-                setattr(layer, name, stands[old])
-    for old, new in stands.items():
-        if isinstance(old, nn.Parameter) and isinstance(new, nn.Parameter):
-            originals[new] = old
-    versions = {old: new._version for old, new in stands.items()}
-    try:
+    own = [t for layer in layers for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))]
+    stand_ins: dict[Tensor, Tensor] = {}
+    for old in own:
+        if old.is_floating_point() and old not in stand_ins:
+            wide = old.detach().to(dtype, copy=True)
+            stand_ins[old] = wide
+            if isinstance(old, nn.Parameter):
+                parameter = nn.Parameter(wide, old.requires_grad)
+                stand_ins[old], originals[parameter] = parameter, old
+    versions = {old: new._version for old, new in stand_ins.items()}
+    with replaced(layers, stand_ins):
         yield originals
-    finally:
-        for layer, name, old in held:
-            setattr(layer, name, old)
-        with torch.no_grad():
-            for old, new in stands.items():
-                if new._version != versions[old]:
-                    old.copy_(new)
+    with torch.no_grad():
+        for old, new in stand_ins.items():
+            if new._version != versions[old]:
+                old.copy_(new)
 
 
 def narrowed(grads: Gradients, originals: dict[nn.Parameter, nn.Parameter]) -> Gradients:

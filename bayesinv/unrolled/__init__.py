@@ -1,1 +1,5 @@
-"""Floor 2: loop-unrolled networks around an operator. The room is kept; nothing lives in it yet."""
+"""Floor 2: maps that physics and solvers work with: the Jacobian of a map as a PyLops operator."""
+
+from bayesinv.unrolled.jacobian import jacobian
+
+__all__ = ["jacobian"]

@@ -82,7 +82,7 @@ FLOWS = {
     "multiscale-hint-2d-pyramid": FlowCase((1, 4, 4), (2, 3, 2), options=ONE, build=multiscale_hint),
     "hint-joint-1d": FlowCase((2, 6), levels=None, build=joint),
     "hint-lane-dense": FlowCase((2,), 3, levels=None, build=x_lane),
-    "published-dense": FlowCase((4,), 2, levels=1, build=published_glow),
+    "published-dense": FlowCase((4,), levels=1, build=published_glow),
     "published-2d": FlowCase((1, 4, 4), options=ONE, build=published_glow),
 }
 # Their condition goes through a network of the flow's own, which `Flow` calls and the map alone does not.

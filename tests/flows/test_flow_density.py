@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from flow_cases import FLOWS, FlowCase
+from flow_cases import FLOWS, WITH_SUMMARY, FlowCase
 from torch import Tensor
 
 from bayesinv.flows import Flow, glow
@@ -66,6 +66,18 @@ def test_samples_and_their_densities_come_from_one_pass(flow_case: FlowCase) -> 
         for i in range(5):
             again = flow.log_prob(x[i] if cond is not None else x[i : i + 1], cond, temperature=1.1)
             assert torch.allclose(again, log_prob[i], rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", WITH_SUMMARY.values(), ids=list(WITH_SUMMARY))
+def test_a_flow_with_a_summary_of_its_own_digests_every_condition(case: FlowCase) -> None:
+    flow, cond = case.flow(), case.cond()
+    x, log_prob = flow.sample_and_log_prob(3, cond, seed=3)
+    assert torch.allclose(x, flow.sample(3, cond, seed=3, batch_size=2), rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        for i in range(3):
+            z, logdet = flow.map(x[i], flow.summary(cond))
+            assert torch.allclose(_standard_normal(z) + logdet, log_prob[i], rtol=1e-9)
+            assert torch.allclose(flow.log_prob(x[i], cond), log_prob[i], rtol=1e-9)
 
 
 def test_samples_follow_the_density() -> None:
