@@ -1,4 +1,8 @@
-"""Floor 0: reversible layers that rebuild their inputs in the backward pass, and the laws they obey."""
+"""Floor 0: reversible layers that rebuild their inputs in the backward pass, and the laws they obey.
+
+Around them: `guard` notices where a rebuilt input has drifted, `plain` gives derivatives of any order, `jvp` and `vjp`
+apply Jacobians, `memory_report` says what a step takes.
+"""
 
 from bayesinv.reversible.activations import BoundedSigmoid, ExpClamp, LeakyReLU
 from bayesinv.reversible.actnorm import ActNorm

@@ -120,5 +120,5 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
             Pass(layer, inverted, isinstance(cond, tuple), x.dtype, layer._guard), len(flat), x, *flat, *parameters
         )
         return y, logdet
-    with torch.set_grad_enabled(looked_into and torch.is_grad_enabled()), written_by(Tape()):
+    with torch.set_grad_enabled(looked_into and torch.is_grad_enabled()), written_by(Tape() if looked_into else None):
         return layer._inverse(x, cond) if inverted else layer._forward(x, cond)
