@@ -255,7 +255,7 @@ MAPS: dict[str, Case] = {
     "spline-2d-pyramid": Case(lambda: spline(2, cond=2), (3, 2, 2), ((2, 2, 2), (1, 1, 1))),
     "spline-3d": Case(lambda: spline(3), (3, 2, 1, 2)),
     "conditioner-dense-image": Case(
-        lambda: Coupling(DenseConditioner(1, 4, hidden=5, space=(2, 3), cond_channels=2), passive=1),
+        lambda: Coupling(DenseConditioner(1, 4, hidden=6, space=(2, 3), cond_channels=2), passive=1),
         (3, 2, 3),
         (2, 2, 3),
     ),

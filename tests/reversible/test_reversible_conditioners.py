@@ -52,9 +52,9 @@ def test_zero_at_the_start_and_of_the_right_shape(name: str, rank: int, cond: in
 
 @ALL
 def test_outliers_are_held(name: str, rank: int) -> None:
-    """Numbers of 1e3 and of 1e4 look the same, of 1 and of 2 do not."""
+    """Numbers of 1e3 and of 1e4 look the same, up to (2.5 / 1e3)^4 / 4 = 1e-11; of 1 and of 2 do not."""
     network, a = awake(KINDS[name](rank, activation=F.softplus)), numbers(rank).sign()
-    assert relative(network(1e4 * a), network(1e3 * a)) < 1e-12
+    assert relative(network(1e4 * a), network(1e3 * a)) < 1e-10
     assert relative(network(2 * a), network(a)) > 1e-2
 
 
@@ -62,7 +62,7 @@ def test_outliers_are_held(name: str, rank: int) -> None:
 def test_a_smooth_activation_makes_a_smooth_network(name: str, rank: int) -> None:
     """Third differences of a smooth function fall as h^3; those of a ReLU network over its kinks only as h."""
     a, b = numbers(rank), numbers(rank)
-    t = torch.linspace(0, 0.4, 65, dtype=torch.float64)
+    t = torch.linspace(0, 1, 129, dtype=torch.float64)
 
     def roughness(network: nn.Module) -> float:
         rows = torch.stack([network(a + s * (b - a)).detach() for s in t])
