@@ -138,7 +138,7 @@ def test_a_fresh_posterior_is_white_noise_of_the_heads_first_scale() -> None:
     """Before any training it is ``N(0, e^{2 c} I)`` whatever the data, ``c`` the centre of the head's log-scale."""
     problem = square_problem(8)
     posterior = tiny(problem)
-    centre = next(iter(posterior.flow.map)).centre
+    centre = next(iter(posterior.flow.map)).affine.centre
     x, y, _ = problem.sample(4, seed=0)
     expected = -0.5 * (x / math.exp(centre)).square().flatten(1).sum(1) - 64 * (0.5 * math.log(2 * math.pi) + centre)
     assert torch.allclose(posterior(y).log_prob(x), expected, rtol=1e-4)
