@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bayesinv.reversible import Condition, Reversible
+from bayesinv.reversible import Condition, Reversible, Workspace
 from bayesinv.seeding import normal, stream
 
 __all__ = ["Flow"]
@@ -39,6 +39,15 @@ class Flow(nn.Module):
     def __init__(self, map: Reversible, shape: Sequence[int], *, summary: nn.Module | None = None) -> None:
         super().__init__()
         self.map, self.shape, self.summary = map, tuple(shape), summary
+
+    @property
+    def workspace(self) -> Workspace:
+        """Bytes that the networks of the map may use at once, ``"auto"`` or a number; see `Reversible.workspace`."""
+        return self.map.workspace
+
+    @workspace.setter
+    def workspace(self, workspace: Workspace) -> None:
+        self.map.workspace = workspace
 
     def log_prob(self, x: Tensor, cond: Condition = None, *, temperature: float = 1.0) -> Tensor:
         """The log density in nats, shape ``(batch,)``, of ``x (batch, channels, *space)``.

@@ -49,7 +49,8 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], r
     rows_first = torch.contiguous_format
     plain = {name: tensor.detach().cpu().clone(memory_format=rows_first) for name, tensor in tensors.items()}
     text = json.dumps(record, sort_keys=True)
-    return atomic_bytes(path, save(plain, metadata={"record": text, "checksum": _checksum(plain, text)}))
+    # one entry: safetensors writes several in a random order, and the same tensors are to give the same bytes
+    return atomic_bytes(path, save(plain, metadata={"record": f"{_checksum(plain, text)} {text}"}))
 
 
 def read_tensors(path: str | os.PathLike[str], what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -69,8 +70,8 @@ def read_tensors(path: str | os.PathLike[str], what: str) -> tuple[dict[str, Ten
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"expected {what}, got a truncated or foreign file {path}: {error}") from error
-    text = metadata.get("record", "")
-    if not text or metadata.get("checksum") != _checksum(tensors, text):
+    checksum, _, text = metadata.get("record", "").partition(" ")
+    if not text or checksum != _checksum(tensors, text):
         raise ValueError(f"expected {what}, got {path} with a wrong checksum: it was altered or damaged")
     return tensors, json.loads(text)
 

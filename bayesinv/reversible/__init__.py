@@ -36,6 +36,7 @@ from bayesinv.reversible.shift_scale import ShiftScale
 from bayesinv.reversible.spline import Spline
 from bayesinv.reversible.squeezed import Squeezed, coarser
 from bayesinv.reversible.squeezes import Squeeze, squeeze, unsqueeze
+from bayesinv.reversible.tiles import Workspace
 from bayesinv.reversible.unet_conditioner import UNetConditioner
 from bayesinv.reversible.unsqueezed import Unsqueezed, finer
 
@@ -78,6 +79,7 @@ __all__ = [
     "UNetConditioner",
     "Unsqueezed",
     "WaveForce",
+    "Workspace",
     "arctan_scale",
     "coarser",
     "convolution",

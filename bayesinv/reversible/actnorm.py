@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
+from bayesinv.reversible.pixelwise import Matrix
 
 __all__ = ["ActNorm"]
 
@@ -65,6 +66,24 @@ class ActNorm(Reversible):
         pixels = math.prod(x.shape[2:])
         logdet = (pixels * self.log_scale.sum()).to(x.dtype).repeat(x.shape[0])
         return self.log_scale.exp().view(shape), self.bias.view(shape), logdet
+
+    def _has_matrix(self) -> bool:
+        """Whether it may be applied as a matrix: there is nothing left to learn from the first batch."""
+        self._fresh = self._fresh and not bool(self.initialised)
+        return not (self._fresh and self.training)
+
+    def _matrix(self) -> Matrix:
+        scale = self.log_scale.detach().exp()
+
+        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
+            grads: Gradients = {}
+            if self.log_scale.requires_grad:
+                grads[self.log_scale] = torch.addcmul(of_logdet, of_matrix.diagonal(), scale)
+            if self.bias.requires_grad:
+                grads[self.bias] = of_bias
+            return grads
+
+        return Matrix(scale.diag(), scale.reciprocal().diag(), self.bias.detach(), self.log_scale.detach().sum(), pull)
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         self._initialise(x, inverted=False)

@@ -27,6 +27,7 @@ from bayesinv.reversible.gradients import (
 from bayesinv.reversible.plain import is_plain
 from bayesinv.reversible.rebuild import Pass, Rebuild
 from bayesinv.reversible.tape import Tape, written_by
+from bayesinv.reversible.tiles import Workspace, budgeted, check_workspace
 
 if TYPE_CHECKING:
     from bayesinv.reversible.guard import Guard
@@ -62,6 +63,20 @@ class Reversible(nn.Module, ABC):
     """
 
     _guard: Guard | None = None
+    _workspace: Workspace = "auto"
+
+    @property
+    def workspace(self) -> Workspace:
+        """Bytes that the networks within may use at once; ``"auto"`` is what is fast on the device.
+
+        The outermost map decides. Networks that tell their ``reach`` (all shipped ones but the U-Net and the dense one)
+        are evaluated in tiles with exact halos, which changes results by rounding only; see `tiles`.
+        """
+        return self._workspace
+
+    @workspace.setter
+    def workspace(self, workspace: Workspace) -> None:
+        self._workspace = check_workspace(workspace)
 
     def forward(self, x: Tensor, cond: Condition = None) -> tuple[Tensor, Tensor]:
         """Maps ``x (batch, channels, *space)`` to ``(y, log |det dy/dx| (batch,))``.
@@ -84,6 +99,10 @@ class Reversible(nn.Module, ABC):
 
     @abstractmethod
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]: ...
+
+    def _has_matrix(self) -> bool:
+        """Whether the map is affine in the channels of each pixel and gives a `Matrix` by ``_matrix()``."""
+        return False
 
     def layers(self) -> list[nn.Module]:
         """This map and all maps inside, without the networks."""
@@ -120,5 +139,7 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
             Pass(layer, inverted, isinstance(cond, tuple), x.dtype, layer._guard), len(flat), x, *flat, *parameters
         )
         return y, logdet
-    with torch.set_grad_enabled(looked_into and torch.is_grad_enabled()), written_by(Tape() if looked_into else None):
+    tape = Tape() if looked_into else None
+    follows, workspace = looked_into and torch.is_grad_enabled(), None if looked_into else layer.workspace
+    with torch.set_grad_enabled(follows), written_by(tape), budgeted(workspace):
         return layer._inverse(x, cond) if inverted else layer._forward(x, cond)

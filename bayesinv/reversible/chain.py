@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -15,7 +16,9 @@ from bayesinv.reversible.base import (
     add_condition_gradients,
     add_gradients,
 )
+from bayesinv.reversible.pixelwise import Run
 from bayesinv.reversible.tape import back_through, through
+from bayesinv.reversible.tiles import looked_into
 
 __all__ = ["Chain"]
 
@@ -37,6 +40,7 @@ class Chain(Reversible):
             if not isinstance(one, Reversible):
                 raise ValueError(f"expected Reversible maps, got {type(one).__name__}")
         self.maps = nn.ModuleList(maps)
+        self._runs: dict[tuple[nn.Module, ...], Run] = {}
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -44,16 +48,33 @@ class Chain(Reversible):
     def __iter__(self) -> Iterator[Reversible]:
         return iter(self.maps)  # type: ignore[arg-type]
 
+    def _parts(self) -> list[tuple[int, Reversible]]:
+        """The maps with their numbers; neighbours that are matrices for each pixel as one (see `Run`)."""
+        parts: list[tuple[int, Reversible]] = []
+        run: list[Reversible] = []
+        for i, one in enumerate([*self, None]):
+            if isinstance(one, Reversible) and not looked_into() and one._has_matrix():
+                run.append(one)
+                continue
+            if len(run) > 1:
+                stand_in: Any = self._runs.setdefault(tuple(run), Run(run))
+                parts.append((i - len(run), stand_in))
+            else:
+                parts += [(i - 1, single) for single in run]
+            parts += [] if one is None else [(i, one)]
+            run = []
+        return parts
+
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
-        for i, one in enumerate(self):
+        for i, one in self._parts():
             x, logdet = through(self, i, one, x, cond, inverted=False)
             total = total + logdet
         return x, total
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = y.new_zeros(y.shape[0])
-        for i, one in reversed(list(enumerate(self))):
+        for i, one in reversed(self._parts()):
             y, logdet = through(self, i, one, y, cond, inverted=True)
             total = total + logdet
         return y, total
@@ -61,7 +82,7 @@ class Chain(Reversible):
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        for i, one in reversed(list(enumerate(self))):
+        for i, one in reversed(self._parts()):
             y, grad_y, more_cond, more = back_through(self, i, one, y, cond, grad_y, grad_logdet, inverted=False)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
@@ -70,7 +91,7 @@ class Chain(Reversible):
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        for i, one in enumerate(self):
+        for i, one in self._parts():
             x, grad_x, more_cond, more = back_through(self, i, one, x, cond, grad_x, grad_logdet, inverted=True)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)

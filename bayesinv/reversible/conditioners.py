@@ -12,10 +12,17 @@ photoacoustic samples was 7.1, and below 2 with it, at the same held-out loss.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from bayesinv.reversible.by_hand import REACH, evaluated
+
+if TYPE_CHECKING:
+    from bayesinv.reversible.replay import Pull
+    from bayesinv.reversible.tiles import Tile
 
 __all__ = ["Activation", "Concatenated", "Conditioner", "convolution"]
 
@@ -40,12 +47,9 @@ def convolution(channels: int, out: int, *, kernel: int, rank: int, bias: bool =
     return layer.to(memory_format=torch.channels_last) if rank == 2 else layer  # type: ignore[call-overload]
 
 
-_REACH = 2.5
-
-
 def held(a: Tensor) -> Tensor:
     """``q(a)``: ``a`` where it is of order one, at most ``r`` in magnitude."""
-    return a * (1 + (a / _REACH).square().square()).sqrt().rsqrt()
+    return a * (1 + (a / REACH).square().square()).sqrt().rsqrt()
 
 
 def relu(hidden: Tensor) -> Tensor:
@@ -104,6 +108,23 @@ class Conditioner(nn.Module):
         self.inject = convolution(cond_channels, hidden, kernel=1, rank=rank, bias=False) if cond_channels else None
         self.middle = convolution(hidden, hidden, kernel=1, rank=rank)
         self.last = zeroed(convolution(hidden, out, kernel=kernel, rank=rank))
+        self.reach, self.footprint = 2 * (kernel // 2), 3 * hidden + 2 * out + 2 * channels  # see `tiles`
+
+    def by_hand(
+        self, a: Tensor, cond: Tensor | None = None, *, tile: Tile, wanted: bool = False
+    ) -> tuple[Tensor, Pull]:
+        """The output on a tile, and the function from its gradient to all others; see `by_hand`."""
+        check_condition(cond, self.inject)
+        return evaluated(self, a, cond, tile, wanted=wanted)
+
+    def is_as_written(self) -> bool:
+        """Whether `by_hand` computes what `forward` does: nobody has put other layers or hooks into it."""
+        layers = (self, self.first, self.middle, self.last, *([] if self.inject is None else [self.inject]))
+        kinds = {Conditioner, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
+        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        touched = any(getattr(layer, name) for layer in layers for name in hooks)
+        compiled = any(layer._compiled_call_impl is not None for layer in layers)
+        return self.activation is relu and kinds.issuperset(map(type, layers)) and not (touched or compiled)
 
     def forward(self, a: Tensor, cond: Tensor | None = None) -> Tensor:
         """From ``a`` and the condition, both ``(batch, channels, *space)``, to raw log-scales and shifts."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Gradients, Reversible, finest
 from bayesinv.reversible.elementwise import Affine, Elementwise
-from bayesinv.reversible.replay import evaluate, graph
+from bayesinv.reversible.replay import evaluate
 from bayesinv.reversible.scales import Scale
+from bayesinv.reversible.tiles import Tile, looked_into, pull_over, run_over
 
 __all__ = ["Coupling"]
 
@@ -85,9 +86,6 @@ class Coupling(Reversible):
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.cat([b, a] if self.passive_last else [a, b], 1)
 
-    def _evaluate(self, a: Tensor, cond: Tensor | None) -> Tensor:
-        return evaluate(self.network, a) if cond is None else evaluate(self.network, a, cond)
-
     def _raw(self, out: Tensor, b: Tensor) -> Tensor:
         """The network's output, in the precision of ``b``."""
         width = self.how.width
@@ -120,14 +118,31 @@ class Coupling(Reversible):
 
     def _moved(self, a: Tensor, b: Tensor, cond: Condition, *, inverted: bool) -> tuple[Tensor, Tensor]:
         """What becomes of ``b``, and the logdet."""
-        raw = self._raw(self._evaluate(a, finest(cond)), b)
-        return self.how.inverse(b, raw) if inverted else self.how.forward(b, raw)
+        step, own = self.how.inverse if inverted else self.how.forward, finest(cond)
+        if looked_into():
+            out = evaluate(self.network, a) if own is None else evaluate(self.network, a, own)
+            return step(b, self._raw(out, b))
+        moved, logdet = torch.empty_like(b), b.new_zeros(b.shape[0])
+
+        def use(out: Tensor, tile: Tile) -> None:
+            part = tile.inner(b)
+            tile.inner(moved)[...], more = step(part, self._raw(out, part))
+            logdet[tile.samples] += more
+
+        run_over(self.network, a, cond, use)
+        return moved, logdet
 
     def _pulled(
         self, a: Tensor, b: Tensor, cond: Condition, grad_b: Tensor, grad_logdet: Tensor, *, inverted: bool
     ) -> tuple[Tensor, Tensor, Tensor | float, ConditionGradient, Gradients]:
         """What ``b`` was, and the gradients of that ``b``, of ``a``, of the condition, and of the parameters."""
-        out, pull = graph(self.network, a, cond)
         step = self.how.inverse_backward if inverted else self.how.backward
-        b, grad_b, grad_raw = step(b, self._raw(out, b), grad_b, grad_logdet)
-        return b, grad_b, *pull(grad_raw)
+        before, grad_before = torch.empty_like(b), torch.empty_like(grad_b)
+
+        def use(out: Tensor, tile: Tile) -> Tensor:
+            part = tile.inner(b)
+            found = step(part, self._raw(out, part), tile.inner(grad_b), grad_logdet[tile.samples])
+            tile.inner(before)[...], tile.inner(grad_before)[...], grad_raw = found
+            return grad_raw
+
+        return before, grad_before, *pull_over(self.network, a, cond, use)

@@ -14,6 +14,7 @@ __all__ = [
     "Condition",
     "ConditionGradient",
     "Gradients",
+    "accumulate",
     "add_condition_gradients",
     "add_gradients",
     "differentiated",
@@ -48,6 +49,15 @@ def add_gradients(total: Gradients, more: Gradients) -> None:
     """Adds ``more`` to ``total`` in place; a parameter used twice gets the sum."""
     for parameter, gradient in more.items():
         total[parameter] = total[parameter] + gradient if parameter in total else gradient
+
+
+def accumulate(total: Gradients, more: Gradients) -> None:
+    """`add_gradients` where nobody else holds the tensors of ``total``, which are overwritten."""
+    for parameter, gradient in more.items():
+        if parameter in total:
+            total[parameter].add_(gradient)
+        else:
+            total[parameter] = gradient
 
 
 def add_condition_gradients(first: ConditionGradient, second: ConditionGradient) -> ConditionGradient:

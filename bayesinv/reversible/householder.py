@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
 from bayesinv.reversible.pixels import as_image, as_rows, full_precision
+from bayesinv.reversible.pixelwise import Matrix
 
 __all__ = ["Householder"]
 
@@ -87,10 +88,29 @@ class Householder(Reversible):
         else:
             outer = x.T @ grad_y
             x_g_v, g_x_v = outer @ v, outer.T @ v
+        return x, grad_x, self._of_vectors(x_g_v, g_x_v, t, inverted=inverted)
+
+    def _of_vectors(self, x_g_v: Tensor, g_x_v: Tensor, t: Tensor, *, inverted: bool) -> Gradients:
+        v = self.vectors.detach()
         grad_middle = t.T @ (v.T @ g_x_v) @ t.T
         grad_middle = grad_middle.T if inverted else grad_middle
         gram = grad_middle.triu(1) + torch.diag(grad_middle.diagonal() / 2)
-        return x, grad_x, {self.vectors: -g_x_v @ t.T - x_g_v @ t + v @ (gram + gram.T)}
+        return {self.vectors: -g_x_v @ t.T - x_g_v @ t + v @ (gram + gram.T)}
+
+    def _has_matrix(self) -> bool:
+        """Whether the matrix, assembled once for a `Run`, costs less than what it saves."""
+        return len(self.vectors) <= 8 * self.vectors.shape[1]
+
+    def _matrix(self) -> Matrix:
+        v, t = self.vectors.detach(), self._triangle().detach()
+        matrix = torch.eye(len(v), dtype=v.dtype, device=v.device) - v @ t.T @ v.T
+
+        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
+            if not self.vectors.requires_grad:
+                return {}
+            return self._of_vectors(of_matrix @ v, of_matrix.T @ v, t, inverted=False)
+
+        return Matrix(matrix, matrix.T, v.new_zeros(len(v)), v.new_zeros(()), pull)
 
 
 def _few(v: Tensor) -> bool:

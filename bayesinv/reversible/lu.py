@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
 from bayesinv.reversible.pixels import as_image, as_rows, full_precision
+from bayesinv.reversible.pixelwise import Matrix
 
 __all__ = ["LU"]
 
@@ -110,6 +111,18 @@ class LU(Reversible):
             if self.factors.requires_grad:
                 grads = self._gradients(-grad_y.T @ rows, -math.prod(x.shape[2:]) * grad_logdet.sum())
         return as_image(y, x), as_image(grad_y, x), None, grads
+
+    def _has_matrix(self) -> bool:
+        return True
+
+    def _matrix(self) -> Matrix:
+        factors = self.factors.detach()
+
+        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
+            return self._gradients(of_matrix.T, of_logdet) if self.factors.requires_grad else {}
+
+        weight, inverse = self._weight().detach(), self._weight_inverse().detach()
+        return Matrix(weight.T, inverse.T, factors.new_zeros(len(factors)), factors.diagonal().sum(), pull)
 
     def _gradients(self, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
         """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from bayesinv.reversible.gradients import Backward, Condition
 from bayesinv.reversible.stream import narrowed, widened
 from bayesinv.reversible.tape import Tape, back_through, through, written_by
+from bayesinv.reversible.tiles import budgeted
 
 if TYPE_CHECKING:
     from bayesinv.reversible.base import Reversible
@@ -53,13 +54,15 @@ class Pass:
 
     def run(self, tape: Tape, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         """Output and logdet, in the dtype of the stream."""
-        with written_by(tape), widened(self.layer.layers() if self.wide else [], self.wide):
+        wide = widened(self.layer.layers() if self.wide else [], self.wide)
+        with written_by(tape), budgeted(self.layer.workspace), wide:
             return through(self.layer, -1, self.layer, x.to(self.wide or x.dtype), cond, inverted=self.inverted)
 
     def back(self, tape: Tape, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         """The gradients, from the output in the dtype of the stream; again where the guard asks for it."""
         grad_y, grad_logdet = grad_y.to(y.dtype), grad_logdet.to(y.dtype)
-        with written_by(tape), widened(self.layer.layers() if self.wide else [], self.wide) as originals:
+        wide = widened(self.layer.layers() if self.wide else [], self.wide)
+        with written_by(tape), budgeted(self.layer.workspace), wide as originals:
             x, grad_x, grad_cond, grads = back_through(
                 self.layer, -1, self.layer, y, cond, grad_y, grad_logdet, inverted=self.inverted
             )

@@ -17,7 +17,7 @@ from bayesinv.reversible.gradients import Condition, ConditionGradient, Gradient
 from bayesinv.reversible.stand_ins import replaced
 from bayesinv.reversible.tape import Tape, current
 
-__all__ = ["Pull", "evaluate", "graph", "untouched"]
+__all__ = ["Pull", "evaluate", "graph", "narrowed_inputs", "untouched"]
 
 Pull = Callable[[Tensor], tuple[Tensor | float, ConditionGradient, Gradients]]
 
@@ -33,8 +33,7 @@ def evaluate(network: nn.Module, *inputs: Tensor) -> Tensor:
     if tape is None:
         out: Tensor = network(*inputs)
         return out
-    if tape.narrow is not None:
-        inputs = tuple(_cast(t, tape.narrow) for t in inputs)
+    inputs = narrowed_inputs(*inputs)
     if not tape.replaying:
         return _first(tape, network, inputs)
     with untouched(network), _drawing(tape.draws.get(network), inputs[0].device):
@@ -72,6 +71,19 @@ def graph(network: nn.Module, a: Tensor, cond: Condition) -> tuple[Tensor, Pull]
         return 0.0 if found[0] is None else found[0], grad_cond, grads
 
     return out.detach(), pull
+
+
+def narrowed_inputs(*inputs: Tensor) -> tuple[Tensor, ...]:
+    """The inputs in the dtype of the networks, where the stream between the layers is a wider one.
+
+    Example:
+        >>> narrowed_inputs(torch.ones(1))
+        (tensor([1.]),)
+    """
+    tape = current()
+    if tape is None or tape.narrow is None:
+        return inputs
+    return tuple(_cast(t, tape.narrow) for t in inputs)
 
 
 @contextmanager

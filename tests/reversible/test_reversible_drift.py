@@ -168,24 +168,26 @@ def test_a_first_batch_in_a_wider_stream_sets_the_actnorm() -> None:
 
 
 def test_a_network_that_goes_wrong_without_it_trains_with_it() -> None:
-    """Twenty-four expanding steps: rebuilt inputs are off by more than their size; the loss climbs."""
-    ends = {}
+    """Twenty-four expanding steps: rebuilt inputs are off by more than their size, gradients by powers of ten."""
+    ends, first = {}, 0.0
     for name, plainly, guarded in (("plain", True, False), ("frugal", False, False), ("guarded", False, True)):
         net = smooth_flow(24, last=2.0)
-        adam = torch.optim.Adam(net.parameters(), 3e-3)
+        descent = torch.optim.SGD(net.parameters(), 1e-5)
         watch = guard(net, on_drift="anchor") if guarded else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DriftWarning)
-            for i in range(20):
+            for i in range(15):
                 value = loss(net, data(64, seed=i), plain=plainly)
-                adam.zero_grad()
+                first = float(value.detach()) if i == 0 else first
+                descent.zero_grad()
                 value.backward()
-                adam.step()
+                descent.step()
         ends[name] = float(value.detach())
+        assert name == "frugal" or ends[name] < 60 < first
     assert watch is not None
     assert 1 <= len(watch.anchors) < len(net) / 2
-    assert ends["guarded"] == pytest.approx(ends["plain"], rel=1e-2)
-    assert not ends["frugal"] < 5 * ends["plain"]
+    assert ends["guarded"] == pytest.approx(ends["plain"], rel=5e-2)
+    assert not ends["frugal"] < first
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_at_most_64_bytes_a_layer_and_sample(dtype: torch.dtype) -> None:
         return size
 
     for depth in DEPTHS[:2]:
-        layers, batch = 3 * depth, 4
+        layers, batch = 2 * depth, 4  # ActNorm and Householder are one map of single pixels
         more = live(depth, guarded=True) - live(depth, guarded=False)
         assert more == layers * batch * NUMBERS * dtype.itemsize
         assert more <= 64 * layers * batch

@@ -269,7 +269,7 @@ def test_plain_mode_gives_the_same_and_ends(case: Case) -> None:
         plainly = laws.gradients(layer, x, cond, direction="forward", plain=False)
     laws.assert_same_gradients(frugal, plainly)
     for one, other in zip(layer(x, cond), (y, logdet), strict=True):
-        assert torch.equal(one, other)
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)  # the same maps in another order
 
 
 @pytest.mark.parametrize("name", ["chain-2d-cond", "multiscale-1d-cond", "chain-shared", "recomputed"])

@@ -1,0 +1,134 @@
+r"""`Run`: neighbouring maps that are affine in the channels of each pixel, applied as the one such map that they make.
+
+On rows (pixels) map ``i`` is ``X_i = X_{i-1} M_i + b_i``; their composition ``Y = X M + b``, ``M = M_1 ... M_n``, has
+``logdet = pixels * sum_i l_i``. Backward, with ``G = dY``:
+
+    X = (Y - b) M^{-1},   dX = G M^T,   dM = X^T G,   db = sum G,
+
+and map by map, as products of small matrices, from the last one to the first: with ``x P + p`` what map ``i`` sees,
+``dM_i = P^T dM + p^T db``, ``db_i = db``, then ``dM <- dM M_i^T``, ``db <- db M_i^T``. The pixels are gone through
+once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bayesinv.reversible.gradients import Backward, Condition, Gradients, add_gradients
+from bayesinv.reversible.pixels import as_image, as_rows, full_precision
+from bayesinv.reversible.tiles import looked_into
+
+__all__ = ["Matrix", "PullMatrix", "Run"]
+
+PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
+
+
+class Matrix(NamedTuple):
+    """``M``, its inverse, ``b``, ``l``, and the parameters' gradients from those of ``M``, ``b`` and ``l``."""
+
+    matrix: Tensor
+    inverse: Tensor
+    bias: Tensor
+    logdet: Tensor
+    pull: PullMatrix
+
+
+class Run:
+    """The composition of maps that each give a `Matrix`; stands in for them within a `Chain`."""
+
+    def __init__(self, maps: Sequence[nn.Module]) -> None:
+        self.maps = tuple(maps)
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The maps."""
+        return iter(self.maps)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of all maps."""
+        return chain.from_iterable(one.parameters() for one in self.maps)
+
+    def _parts(self) -> tuple[list[Matrix], list[tuple[Tensor, Tensor]], Tensor]:
+        """The maps' matrices, ``M`` and ``b`` of the first ones, then two, ... up to all, and the inverse of all."""
+        parts: list[Matrix] = [one._matrix() for one in self.maps]  # type: ignore[operator]
+        matrix, inverse, bias = parts[0].matrix, parts[0].inverse, parts[0].bias
+        first = [(matrix, bias)]
+        for part in parts[1:]:
+            matrix, inverse = matrix @ part.matrix, part.inverse @ inverse
+            bias = torch.addmv(part.bias, part.matrix.T, bias)
+            first.append((matrix, bias))
+        return parts, first, inverse
+
+    def _one_by_one(self, x: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor]:
+        """As differentiable torch."""
+        total = x.new_zeros(x.shape[0])
+        for one in reversed(self.maps) if inverted else self.maps:
+            x, logdet = (one._inverse if inverted else one._forward)(x, None)  # type: ignore[operator]
+            total = total + logdet
+        return x, total
+
+    def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        if looked_into():
+            return self._one_by_one(x, inverted=False)
+        with full_precision(x):
+            parts, first, _ = self._parts()
+            matrix, bias = first[-1]
+            y = as_image(torch.addmm(bias, as_rows(x, len(matrix)), matrix), x)
+        return y, _logdet(parts, x)
+
+    def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        if looked_into():
+            return self._one_by_one(y, inverted=True)
+        with full_precision(y):
+            parts, first, inverse = self._parts()
+            x = as_image(_without(first[-1][1], as_rows(y, len(inverse)), inverse), y)
+        return x, -_logdet(parts, y)
+
+    def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+        with full_precision(y):
+            parts, first, inverse = self._parts()
+            matrix, bias = first[-1]
+            rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
+            x, grad_x = _without(bias, rows, inverse), grad_rows @ matrix.T
+            of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum()
+            grads = _gradients(parts, first, x.T @ grad_rows, grad_rows.sum(0), of_logdet)
+        return as_image(x, y), as_image(grad_x, y), None, grads
+
+    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
+        with full_precision(x):
+            parts, first, inverse = self._parts()
+            matrix, bias = first[-1]
+            rows, grad_rows = as_rows(x, len(matrix)), as_rows(grad_x, len(matrix))
+            y, grad_y = torch.addmm(bias, rows, matrix), grad_rows @ inverse.T
+            of_logdet = -math.prod(x.shape[2:]) * grad_logdet.sum()
+            grads = _gradients(parts, first, -(rows.T @ grad_y), -grad_y.sum(0), of_logdet)
+        return as_image(y, x), as_image(grad_y, x), None, grads
+
+
+def _without(bias: Tensor, rows: Tensor, inverse: Tensor) -> Tensor:
+    """``(Y - b) M^{-1}``."""
+    return torch.addmm(bias @ inverse, rows, inverse, beta=-1)
+
+
+def _gradients(
+    parts: list[Matrix], first: list[tuple[Tensor, Tensor]], of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor
+) -> Gradients:
+    grads: Gradients = {}
+    for i in reversed(range(len(parts))):
+        if i:
+            matrix, bias = first[i - 1]
+            add_gradients(grads, parts[i].pull(torch.addr(matrix.T @ of_matrix, bias, of_bias), of_bias, of_logdet))
+            of_matrix, of_bias = of_matrix @ parts[i].matrix.T, parts[i].matrix @ of_bias
+        else:
+            add_gradients(grads, parts[i].pull(of_matrix, of_bias, of_logdet))
+    return grads
+
+
+def _logdet(parts: list[Matrix], x: Tensor) -> Tensor:
+    total = sum(part.logdet for part in parts)
+    return (math.prod(x.shape[2:]) * total).to(x.dtype).repeat(x.shape[0])  # type: ignore[union-attr]

@@ -1,0 +1,135 @@
+"""Tiles: any budget gives the numbers of the whole, in both directions; the step's memory follows the budget."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import reversible_laws as laws
+import torch
+from reversible_maps import Case
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bayesinv.reversible import Chain, Conditioner, Coupling, Squeezed, memory_report
+from bayesinv.reversible.tiles import Tile, budgeted, tiles
+
+SPACE = (11, 6, 5)
+
+
+def awake(network: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return network
+
+
+def test_tiled_gradients_are_those_of_the_whole(case: Case) -> None:
+    """One row at a time: the smallest tiles there are, in every map of the registry."""
+    layer, x, cond = case.layer(), case.input(), case.condition()
+    for direction in laws.DIRECTIONS:
+        expected = laws.gradients(layer, x, cond, direction=direction, plain=True)
+        layer.workspace = 1
+        laws.assert_same_gradients(laws.gradients(layer, x, cond, direction=direction, plain=False), expected)
+        with torch.no_grad():
+            tiled = getattr(layer, direction)(x, cond)
+            layer.workspace = 2**30
+            for one, other in zip(tiled, getattr(layer, direction)(x, cond), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+@pytest.mark.parametrize("workspace", [1, 20_000, 60_000])
+def test_conditioners_in_tiles(activation: str, kernel: int, rank: int, workspace: int) -> None:
+    """By hand (ReLU) and by autograd (any other activation), with a condition, for halos of 0, 2 and 4 rows."""
+    options = {} if activation == "relu" else {"activation": F.silu}
+    network = Conditioner(2, 6, hidden=8, rank=rank, cond_channels=3, kernel=kernel, **options)
+    layer = Coupling(awake(network), passive=2).double()
+    layer.workspace = workspace
+    x, cond = (torch.randn(3, n, *SPACE[:rank], dtype=torch.float64) for n in (5, 3))
+    for direction in laws.DIRECTIONS:
+        expected = laws.gradients(layer, x, cond, direction=direction, plain=True)
+        laws.assert_same_gradients(laws.gradients(layer, x, cond, direction=direction, plain=False), expected)
+
+
+@pytest.mark.parametrize("change", ["hook", "layer", "parametrized"])
+def test_a_changed_network_is_asked_itself(change: str) -> None:
+    network = awake(Conditioner(2, 6, hidden=8, rank=2)).double()
+    if change == "hook":
+        network.middle.register_forward_hook(lambda module, given, out: 2 * out)
+    elif change == "layer":
+        network.middle = nn.Sequential(network.middle, nn.Conv2d(8, 8, 1).double())
+    else:
+        nn.utils.parametrizations.weight_norm(network.middle)
+    layer, x = Coupling(network, passive=2), torch.randn(2, 5, 8, 8, dtype=torch.float64)
+    expected = laws.gradients(layer, x, None, direction="forward", plain=True)
+    laws.assert_same_gradients(laws.gradients(layer, x, None, direction="forward", plain=False), expected)
+    with torch.no_grad():
+        assert torch.allclose(layer(x)[0][:, 2:], layer._forward(x, None)[0][:, 2:])
+        b = layer.how.forward(x[:, 2:], network(x[:, :2]))[0]
+        torch.testing.assert_close(layer(x)[0][:, 2:], b)
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    network = awake(Conditioner(2, 6, hidden=8, rank=2))
+    network.middle.requires_grad_(False)
+    layer, x = Coupling(network, passive=2), torch.randn(2, 5, 8, 8, requires_grad=True)
+    layer(x)[0].square().sum().backward()
+    assert network.middle.weight.grad is None
+    assert network.first.weight.grad is not None
+
+
+def test_a_network_that_tells_no_reach_is_seen_whole() -> None:
+    a = torch.zeros(4, 2, 16, 16)
+    with budgeted(1):
+        assert tiles(nn.Conv2d(2, 4, 3, padding=1), a) == [Tile(slice(0, 4), slice(0, 16))]
+
+
+def test_tiles_cover_every_row_once_with_exact_halos() -> None:
+    network, a = Conditioner(2, 4, hidden=8, rank=2, kernel=5), torch.zeros(3, 2, 37, 8)
+    for workspace in (1, 10_000, 50_000, 200_000, 10**9):
+        seen = torch.zeros(3, 37, dtype=torch.int64)
+        with budgeted(workspace):
+            for tile in tiles(network, a):
+                seen[tile.samples, tile.rows] += 1
+                assert tile.before == min(4, tile.rows.start)
+                assert tile.after == min(4, 37 - tile.rows.stop)
+        assert bool((seen == 1).all())
+
+
+@pytest.mark.parametrize("workspace", [0, -1, 1.5, "big", None])
+def test_a_budget_is_auto_or_bytes(workspace: object) -> None:
+    layer = Coupling(Conditioner(1, 2, hidden=4, rank=1), passive=1)
+    with pytest.raises(ValueError, match="expected 'auto' or a positive number of bytes"):
+        layer.workspace = workspace  # type: ignore[assignment]
+    assert layer.workspace == "auto"
+
+
+def test_memory_follows_the_budget_and_not_the_hidden_width() -> None:
+    """Beyond the parameters' gradients; at a hidden width of 8 and of 64 within 15 percent."""
+
+    def peak(hidden: int, workspace: int) -> int:
+        conditioner = partial(Conditioner, hidden=hidden, rank=2)
+        chain = Squeezed(Chain(*[Coupling(conditioner(2, 4), passive=2) for _ in range(2)]))
+        chain.workspace = workspace
+        gradients = sum(p.nbytes for p in chain.parameters())
+        return memory_report(chain, (1, 128, 128), batch=4).peak - gradients
+
+    data = 4 * 128 * 128 * 4
+    tight = peak(64, data // 2)
+    assert tight < 0.25 * peak(64, 10**9)
+    assert abs(tight / peak(8, data // 2) - 1) < 0.15
+
+
+def test_the_halo_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: with one row less the numbers are wrong."""
+    network = awake(Conditioner(2, 6, hidden=8, rank=2, activation=F.silu)).double()
+    layer, x = Coupling(network, passive=2), torch.randn(1, 5, 16, 8, dtype=torch.float64)
+    with torch.no_grad():
+        whole: Tensor = layer(x)[0]
+        layer.workspace = 1
+        assert torch.allclose(layer(x)[0], whole)
+        monkeypatch.setattr(network, "reach", 1)
+        assert not torch.allclose(layer(x)[0], whole, atol=1e-3)
