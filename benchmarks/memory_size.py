@@ -16,8 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     case, sizes = (TRIAL.deep(1), (16, 32)) if report.options.small else (TRIAL, (32, 64, 128, 256))
     cases = {size: case.sized(size) for size in sizes}
     found = measured(report, list(LINES), cases)
-    tabled(report, f"Memory against size: batch {case.batch}, {case.steps} steps a level, hidden {case.hidden}", found, cases,
-           unit="size")  # fmt: skip
+    title = f"Memory against size: batch {case.batch}, {case.steps} steps a level, hidden {case.hidden}"
+    tabled(report, title, found, cases, unit="size")
     return report.finish(drawn(found, cases, label="pixels along each axis"))
 
 

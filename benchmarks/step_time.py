@@ -73,13 +73,13 @@ def tabled(report: Report, name: str, case: Case, faults: bool, timings: dict[st
 
 
 def drawn(found: Found) -> Figure:
-    """Ratios to plain autograd of the same net in its contiguous layout; normflows and FrEIA to that of the ReLU net."""
+    """Ratios to plain autograd of the same net, contiguous; those of normflows and FrEIA to the ReLU net."""
     import matplotlib.pyplot as plt
 
     picture, axes = plt.subplots(
         1, len(found), figsize=(1.6 + 3.2 * len(found), 5), sharey=True, layout="constrained", squeeze=False
     )
-    lines = list(LINES)[::-1]
+    lines = [line for line in LINES if any(line in timings for timings in found.values())][::-1]
     for axis, ((name, faults), timings) in zip(axes[0], found.items(), strict=True):
         for i, line in enumerate(lines):
             reference = timings.get("plain (glow)" if "(glow)" in line else "plain (relu)")

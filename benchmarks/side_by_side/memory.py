@@ -13,12 +13,21 @@ from side_by_side.reporting import MIB, Report, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["colour", "drawn", "measured", "tabled"]
+__all__ = ["Found", "colour", "drawn", "measured", "peak_of", "tabled"]
 
 Found = dict[str, dict[Any, dict[str, Any]]]
-COLOURS = {"bayesinv tight": "#0b3c8c", "bayesinv bf16": "#6fa8dc", "bayesinv": "#1f77b4", "plain channels-last": "#8c8c8c",
-           "plain bf16": "#c0c0c0", "plain": "#404040", "checkpoint": "#e69f00", "MemCNN": "#cc5500",
-           "normflows": "#a01050", "FrEIA": "#2a8c4a"}  # fmt: skip
+COLOURS = {
+    "bayesinv tight": "#0b3c8c",
+    "bayesinv bf16": "#6fa8dc",
+    "bayesinv": "#1f77b4",
+    "plain channels-last": "#8c8c8c",
+    "plain bf16": "#c0c0c0",
+    "plain": "#404040",
+    "checkpoint": "#e69f00",
+    "MemCNN": "#cc5500",
+    "normflows": "#a01050",
+    "FrEIA": "#2a8c4a",
+}
 
 
 def measured(report: Report, lines: Sequence[str], cases: Mapping[Any, Case], *, cap: float | None = None) -> Found:
@@ -55,12 +64,13 @@ def tabled(report: Report, title: str, found: Found, cases: Mapping[Any, Case], 
             report.figures[f"kept MiB, {line}, {unit} {key}"] = round(results[key]["kept"] / MIB, 3)
             report.figures[f"gradients MiB, {line}, {unit} {key}"] = round(results[key]["gradients"] / MIB, 3)
         table.rows.append([line, *cells])
-    if "normflows" in found:
-        for line, results in found.items():
+    for line, results in found.items():
+        for reference in ("normflows", f"plain {_net(line)}", f"MemCNN {_net(line)}"):
             for key in cases:
-                peak, theirs = peak_of(results, key), peak_of(found["normflows"], key)
-                if peak and theirs:
-                    report.figures[f"peak / normflows, {line}, {unit} {key}"] = round(peak / theirs, 5)
+                peak, theirs = peak_of(results, key), peak_of(found.get(reference, {}), key)
+                if peak and theirs and line.startswith("bayesinv"):
+                    name = f"peak / {reference.split(' (')[0]}, {line}, {unit} {key}"
+                    report.figures[name] = round(peak / theirs, 5)
     report.tables.append(table)
 
 
@@ -70,34 +80,34 @@ def peak_of(results: Mapping[Any, dict[str, Any]], key: Any) -> int | None:
     return peak
 
 
+def _net(line: str) -> str:
+    """``(glow)`` or ``(relu)``, which the nets of the peers are too."""
+    return "(glow)" if "(glow)" in line else "(relu)"
+
+
 def drawn(found: Found, cases: Mapping[Any, Case], *, label: str) -> Figure:
     """Peaks against the keys of the cases: bayesinv's own net, then the net of the peers."""
     import matplotlib.pyplot as plt
 
-    picture, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
-    for axis, net, title in zip(axes, ("glow", "relu"), ("bayesinv's glow", "the peers' net"), strict=True):
-        shown = {
-            line: results
-            for line, results in found.items()
-            if f"({net})" in line or (net == "relu" and "(" not in line)
-        }
+    picture, axes = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True, layout="constrained")
+    for axis, net, title in zip(axes, ("(glow)", "(relu)"), ("bayesinv's glow", "the peers' net"), strict=True):
+        shown = {line: results for line, results in found.items() if _net(line) == net}
         for line, results in shown.items():
             keys = [key for key in cases if peak_of(results, key) is not None]
+            peaks = [results[key]["peak"] / MIB for key in keys]
             style = "--" if "tight" in line or "channels-last" in line else "-"
-            axis.plot(keys, [results[key]["peak"] / MIB for key in keys], style, marker="o", ms=3.5, label=line.split(" (")[0],
-                      color=colour(line))  # fmt: skip
-        ours = next((results for line, results in shown.items() if line.startswith("bayesinv")), None)
-        if ours is not None:
-            keys = [key for key in cases if peak_of(ours, key) is not None]
-            floors = [cases[key].floor(ours[key]["gradients"]) / MIB for key in keys]
-            axis.plot(keys, floors, ":", color="black", lw=1, label="floor")
+            axis.plot(keys, peaks, style, marker="o", ms=3.5, label=line.split(" (")[0], color=colour(line))
+        ours = next((results for line, results in shown.items() if line.startswith("bayesinv")), {})
+        keys = [key for key in cases if peak_of(ours, key) is not None]
+        floors = [cases[key].floor(ours[key]["gradients"]) / MIB for key in keys]
+        axis.plot(keys, floors, ":", color="black", lw=1, label="floor, whole batch at once")
         axis.set(title=title, xlabel=label, xscale="log", yscale="log")
         axis.set_xticks(list(cases), [str(key) for key in cases])
         axis.minorticks_off()
         axis.grid(alpha=0.25)
-        if shown:
-            axis.legend(fontsize=7)
-    axes[0].set_ylabel("heap of a training step [MiB]")
+    axes[0].set_ylabel("memory of a training step [MiB]")
+    handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    picture.legend(handles.values(), handles, loc="outside right center", fontsize=8)
     return picture
 
 

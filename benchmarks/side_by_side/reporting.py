@@ -64,10 +64,11 @@ class Table:
 
     def __str__(self) -> str:
         widths = [max(len(row[i]) for row in [list(self.columns), *self.rows]) for i in range(len(self.columns))]
-        lines = [self.columns, ["-" * width for width in widths], *self.rows]
-        body = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
-                for line in lines]  # fmt: skip
-        return "\n".join([self.title, *[line.rstrip() for line in body]])
+        lines = []
+        for cells in [self.columns, ["-" * width for width in widths], *self.rows]:
+            first, *others = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+            lines.append("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
+        return "\n".join([self.title, *lines])
 
 
 @dataclass

@@ -14,7 +14,7 @@ from side_by_side.cases import Case, case_of
 from side_by_side.heap import Meter, without_page_faults
 from side_by_side.nets import LINES, Missing, Trainable
 
-__all__ = ["memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
+__all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
 
 Results = Iterator[dict[str, Any]]
 TURN = 0.2
@@ -48,10 +48,10 @@ def memory_of(
         kept = meter.kept()
         value.backward()
         peak = meter.peak()
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
+    except (RuntimeError, MemoryError) as error:
+        if not _exhausted(error):
             raise
-        return {"out_of_memory": str(error).splitlines()[0]}
+        return {"out_of_memory": str(error).splitlines()[:1]}
     gradients = sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None)
     return {"kept": kept, "peak": peak, "gradients": gradients, "meter": meter.kind}
 
@@ -131,10 +131,25 @@ def _timed(step: Callable[[], object], device: str, number: int) -> dict[str, fl
     return {"wall": wall / number, "processor": used / number, "faults": faults / number}
 
 
+def known_block(size: int, device: str) -> Results:
+    """What the meter says of a block of ``size`` bytes that goes and one of half that stays."""
+    meter = Meter(device)
+    gone = torch.empty(size, dtype=torch.uint8, device=device).fill_(1)
+    del gone
+    kept = torch.empty(size // 2, dtype=torch.uint8, device=device).fill_(1)
+    yield {"peak": meter.peak(), "kept": meter.kept(), "meter": meter.kind, "size": size, "half": kept.numel()}
+
+
 def _made(line: str, case: Case, device: str) -> Trainable:
     torch.manual_seed(0)
     with torch.device(device):
         return LINES[line](case)
+
+
+def _exhausted(error: Exception) -> bool:
+    """Whether it says that there is no memory, in the words of Python, CUDA, torch's allocator, or oneDNN."""
+    words = ("can't allocate memory", "std::bad_alloc", "could not create a memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 
 def _limit(cap: float, device: str) -> None:
