@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from side_by_side.cases import TRIAL, Case, case_of
-from side_by_side.forge import Forge
+from side_by_side.forge import started
 from side_by_side.nets import ours, plain
 from side_by_side.plain_net import Net, PlainGlow
 from side_by_side.reporting import Report, Table, options
@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     if report.options.small:
         case, depths = TRIAL.sized(16), (1, 2)
     found: dict[Net, dict[int, dict[str, float]]] = {"glow": {}, "relu": {}}
-    with Forge({}) as forge:
-        for net, results in found.items():
-            for steps in depths:
-                order = {"case": case.deep(steps).to_json(), "net": net, "device": report.options.device}
-                results[steps] = forge.once("gradient_accuracy:errors", **order) or {}
+    forge = started(memory=False)
+    for net, results in found.items():
+        for steps in depths:
+            order = {"case": case.deep(steps).to_json(), "net": net, "device": report.options.device}
+            results[steps] = forge.once("gradient_accuracy:errors", **order) or {}
     table = Table(
         "Error of the gradients (of the rebuilt input: the largest number)", ["line", *[f"steps {k}" for k in depths]]
     )

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from side_by_side.cases import TRIAL
-from side_by_side.forge import Forge
-from side_by_side.heap import counting
+from side_by_side.forge import started
 from side_by_side.memory import colour
 from side_by_side.nets import LINES
 from side_by_side.reporting import MIB, Report, Table, options
@@ -27,15 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     # checkpointing changes nothing here, and MemCNN draws as the plain net does
     lines = [line for line in report.options.chosen(list(LINES)) if not line.startswith(("checkpoint", "MemCNN"))]
     order: dict[str, Any] = {"case": case.to_json(), "device": report.options.device, "number": number}
-    with Forge({}) as forge:
-        timings = interleaved(
-            lines,
-            lambda line: forge.child("side_by_side.tasks:sampling_times", line=line, **order),
-            rounds=rounds,
-            note=report.note,
-        )
-    with Forge(counting()) as forge:
-        memory = {line: forge.once("side_by_side.tasks:sampling_memory", line=line, **order) for line in timings}
+    forge = started(memory=False)
+    timings = interleaved(
+        lines,
+        lambda line: forge.child("side_by_side.tasks:sampling_times", line=line, **order),
+        rounds=rounds,
+        note=report.note,
+    )
+    forge = started(memory=True)
+    memory = {line: forge.once("side_by_side.tasks:sampling_memory", line=line, **order) for line in timings}
     peaks = {line: found["peak"] / MIB for line, found in memory.items() if found is not None}
     tabled(report, f"Drawing {number} images of {case.channels}x{case.space[0]}x{case.space[1]}", timings, peaks)
     return report.finish(drawn(timings, peaks))

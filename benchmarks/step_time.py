@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from side_by_side.cases import PAPER, TRIAL, Case
-from side_by_side.forge import Forge
+from side_by_side.forge import Forge, started
 from side_by_side.memory import colour
 from side_by_side.nets import LINES
 from side_by_side.reporting import Report, Table, options
@@ -27,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     if report.options.small:
         cases, rounds = {"16x16": replace(TRIAL, space=(16, 16), steps=1, hidden=8)}, 2
     found: Found = {}
-    with Forge({}) as forge:
-        for name, case in cases.items():
-            for faults in (True, False) if report.options.device == "cpu" else (True,):
-                found[name, faults] = timed(report, forge, case, faults, rounds if name != "paper" else min(rounds, 5))
+    forge = started(memory=False)
+    for name, case in cases.items():
+        for faults in (True, False) if report.options.device == "cpu" else (True,):
+            found[name, faults] = timed(report, forge, case, faults, rounds if name != "paper" else min(rounds, 5))
     for (name, faults), timings in found.items():
         tabled(report, name, cases[name], faults, timings)
     return report.finish(drawn(found))

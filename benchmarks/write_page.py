@@ -46,7 +46,8 @@ def listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     lines = [f".. list-table:: {title}", "   :header-rows: 1", ""]
     for row in [columns, *rows]:
         for i, cell in enumerate(row):
-            lines.append(f"   {'*' if i == 0 else ' '} - {cell}")
+            shown = "\\-" if cell == "-" else cell  # a dash alone would begin a list
+            lines.append(f"   {'*' if i == 0 else ' '} - {shown}")
     return "\n".join(lines)
 
 

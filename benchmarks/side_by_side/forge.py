@@ -6,7 +6,9 @@ asked for the next one, so that several children can take turns. A child that di
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -15,15 +17,29 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-__all__ = ["Child", "Forge"]
+from side_by_side.heap import counting
+
+__all__ = ["Child", "Forge", "started"]
 
 Result = dict[str, Any] | None
-IMPORTED = ("torch", "bayesinv", "bayesinv.flows", "bayesinv.reversible", "normflows", "FrEIA.framework",
-            "FrEIA.modules", "memcnn")  # fmt: skip
+IMPORTED = (
+    "torch",
+    "torch._dynamo",  # it and sympy come with the first step otherwise, anew in every child
+    "sympy",
+    "bayesinv",
+    "bayesinv.flows",
+    "bayesinv.physics",
+    "bayesinv.reversible",
+    "bayesinv_operators",
+    "normflows",
+    "FrEIA.framework",
+    "FrEIA.modules",
+    "memcnn",
+)
 
 
 class Child:
@@ -73,7 +89,8 @@ class Forge:
         self._control, inner = socket.socketpair()
         folder = str(Path(__file__).resolve().parents[1])
         paths = os.pathsep.join([folder, *[path for path in sys.path if path and path != folder]])
-        quiet = [f"-Wignore::{kind}" for kind in ("FutureWarning", "DeprecationWarning")]  # of the peers
+        theirs = (":FutureWarning", ":DeprecationWarning", "torch.lu is deprecated:UserWarning")  # by the peers
+        quiet = [f"-Wignore:{warning}" for warning in theirs]
         self._process = subprocess.Popen(
             [sys.executable, *quiet, "-c", f"from side_by_side.forge import serve; serve({inner.fileno()})"],
             pass_fds=[inner.fileno()], stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": paths, **environment},
@@ -95,14 +112,24 @@ class Forge:
         finally:
             child.close()
 
+    def close(self) -> None:
+        """Ends it; children go on until they are closed."""
+        self._control.close()
+        self._process.wait()
+
     def __enter__(self) -> Forge:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._control.close()
-        self._process.wait()
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@cache
+def started(*, memory: bool) -> Forge:
+    """The forge of this process for measuring memory, or time; it ends with the process."""
+    forge = Forge(counting() if memory else {})
+    atexit.register(forge.close)
+    return forge
 
 
 def serve(descriptor: int) -> None:
@@ -110,6 +137,7 @@ def serve(descriptor: int) -> None:
     for name in IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # what has been imported stays; a child need not look through it
     control = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

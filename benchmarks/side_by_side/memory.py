@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from side_by_side.cases import Case
-from side_by_side.forge import Forge
-from side_by_side.heap import counting
+from side_by_side.forge import started
 from side_by_side.reporting import MIB, Report, Table
 
 if TYPE_CHECKING:
@@ -33,19 +32,19 @@ COLOURS = {
 def measured(report: Report, lines: Sequence[str], cases: Mapping[Any, Case], *, cap: float | None = None) -> Found:
     """``{line: {key of the case: result}}``; a line ends where it runs out of memory."""
     found: Found = {line: {} for line in report.options.chosen(lines)}
-    with Forge(counting()) as forge:
-        for key, case in cases.items():
-            for line, results in found.items():
-                if any(result is None or "out_of_memory" in result for result in results.values()):
-                    continue
-                result = forge.once(
-                    "side_by_side.tasks:step_memory",
-                    line=line, case=case.to_json(), device=report.options.device, cap=cap,
-                )  # fmt: skip
-                if result is not None and "missing" in result:
-                    report.note(f"skipped {line}: {result['missing']}")
-                    continue
-                results[key] = {"out_of_memory": "the process died"} if result is None else result
+    forge = started(memory=True)
+    for key, case in cases.items():
+        for line, results in found.items():
+            if any(result is None or "out_of_memory" in result for result in results.values()):
+                continue
+            result = forge.once(
+                "side_by_side.tasks:step_memory",
+                line=line, case=case.to_json(), device=report.options.device, cap=cap,
+            )  # fmt: skip
+            if result is not None and "missing" in result:
+                report.note(f"skipped {line}: {result['missing']}")
+                continue
+            results[key] = {"out_of_memory": "the process died"} if result is None else result
     return {line: results for line, results in found.items() if results}
 
 

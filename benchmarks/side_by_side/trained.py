@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from side_by_side.forge import Forge
-from side_by_side.heap import counting
+from side_by_side.forge import started
 from side_by_side.memory import colour
 from side_by_side.reporting import MIB, Report, Table
 from side_by_side.rounds import Timing, interleaved, ratio
@@ -60,22 +59,22 @@ def compared(
     """
     ways, device = report.options.chosen(WAYS), report.options.device
     peaks: dict[str, dict[int, float]] = {way: {} for way in ways}
-    with Forge(counting()) as forge:
-        for depth, order in orders.items():
-            for way in ways:
-                found = forge.once(f"{command}:memory", way=way, device=device, **order)
-                if found is not None and "peak" in found:
-                    peaks[way][depth] = found["peak"]
-                    report.figures[f"peak MiB, {way}, {unit} {depth}"] = round(found["peak"] / MIB, 3)
-                    report.figures[f"gradients MiB, {way}, {unit} {depth}"] = round(found["gradients"] / MIB, 3)
+    forge = started(memory=True)
+    for depth, order in orders.items():
+        for way in ways:
+            found = forge.once(f"{command}:memory", way=way, device=device, **order)
+            if found is not None and "peak" in found:
+                peaks[way][depth] = found["peak"]
+                report.figures[f"peak MiB, {way}, {unit} {depth}"] = round(found["peak"] / MIB, 3)
+                report.figures[f"gradients MiB, {way}, {unit} {depth}"] = round(found["gradients"] / MIB, 3)
     deepest = max(orders)
-    with Forge({}) as forge:
-        timings = interleaved(
-            ways,
-            lambda way: forge.child(f"{command}:times", way=way, device=device, **orders[deepest]),
-            rounds=rounds,
-            note=report.note,
-        )
+    forge = started(memory=False)
+    timings = interleaved(
+        ways,
+        lambda way: forge.child(f"{command}:times", way=way, device=device, **orders[deepest]),
+        rounds=rounds,
+        note=report.note,
+    )
     _tabled(report, peaks, timings, list(orders), unit, state)
     return peaks
 
