@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from side_by_side.cases import TRIAL, Case, case_of
 from side_by_side.forge import started
+from side_by_side.memory import logarithmic
 from side_by_side.nets import ours, plain
 from side_by_side.plain_net import Net, PlainGlow
 from side_by_side.reporting import Report, Table, options
@@ -87,15 +88,14 @@ def drawn(found: dict[Net, dict[int, dict[str, float]]]) -> Figure:
     import matplotlib.pyplot as plt
 
     picture, axes = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
-    for axis, (net, results) in zip(axes, found.items(), strict=True):
+    titles = ("bayesinv's glow", "the peers' net")
+    for axis, title, results in zip(axes, titles, found.values(), strict=True):
         for line, colour in zip(LINES, ("#1f77b4", "#404040", "#6fa8dc", "#e69f00"), strict=True):
             style = ":" if line == "rebuilt input" else "-"
             values = [result[line] for result in results.values()]
             axis.plot(list(results), values, style, marker="o", ms=3.5, color=colour, label=line)
-        axis.set(title=f"({net})", xlabel="flow steps a level", xscale="log", yscale="log")
-        axis.set_xticks(list(results), [str(depth) for depth in results])
-        axis.minorticks_off()
-        axis.grid(alpha=0.25)
+        axis.set(title=title, xlabel="flow steps a level")
+        logarithmic(axis, list(results))
     axes[0].set_ylabel("relative error")
     axes[0].legend(fontsize=8)
     return picture

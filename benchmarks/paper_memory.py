@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from side_by_side.cases import PAPER, Case
-from side_by_side.memory import Found, colour, measured, peak_of, tabled
+from side_by_side.memory import Found, colour, logarithmic, measured, peak_of, tabled
 from side_by_side.nets import LINES
 from side_by_side.published import DEPTH, SIZE
 from side_by_side.reporting import Report, Table, options
@@ -92,25 +92,17 @@ def drawn(panels: Sequence[tuple[Found, Mapping[int, Case], Published, str]]) ->
             pairs = [(key, value) for key, value in values.items() if value is not None]
             axis.plot(
                 *zip(*pairs, strict=True),
-                "--" if name == "normflows" else ":",
+                "-." if name == "normflows" else ":",
                 color="black",
                 label=f"{name}, published",
             )
         for line, results in found.items():
             keys = [key for key in cases if peak_of(results, key) is not None]
-            marker = "s" if "(glow)" in line else "o"
-            axis.plot(
-                keys,
-                [results[key]["peak"] / GIB for key in keys],
-                marker=marker,
-                ms=3.5,
-                color=colour(line),
-                label=line,
-            )
-        axis.set(xlabel=label, ylabel="memory of a training step [GiB]", xscale="log", yscale="log")
-        axis.set_xticks(list(cases), [str(key) for key in cases])
-        axis.minorticks_off()
-        axis.grid(alpha=0.25)
+            peaks = [results[key]["peak"] / GIB for key in keys]
+            style = "s-" if "(glow)" in line else "o--"
+            axis.plot(keys, peaks, style, ms=3.5, color=colour(line), label=line)
+        axis.set(xlabel=label, ylabel="memory of a training step [GiB]")
+        logarithmic(axis, list(cases))
     handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
     picture.legend(handles.values(), handles, loc="outside right center", fontsize=8)
     return picture

@@ -10,9 +10,10 @@ from side_by_side.forge import started
 from side_by_side.reporting import MIB, Report, Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Found", "colour", "drawn", "measured", "peak_of", "tabled"]
+__all__ = ["Found", "colour", "drawn", "logarithmic", "measured", "peak_of", "tabled"]
 
 Found = dict[str, dict[Any, dict[str, Any]]]
 COLOURS = {
@@ -100,14 +101,20 @@ def drawn(found: Found, cases: Mapping[Any, Case], *, label: str) -> Figure:
         keys = [key for key in cases if peak_of(ours, key) is not None]
         floors = [cases[key].floor(ours[key]["gradients"]) / MIB for key in keys]
         axis.plot(keys, floors, ":", color="black", lw=1, label="floor, whole batch at once")
-        axis.set(title=title, xlabel=label, xscale="log", yscale="log")
-        axis.set_xticks(list(cases), [str(key) for key in cases])
-        axis.minorticks_off()
-        axis.grid(alpha=0.25)
+        axis.set(title=title, xlabel=label)
+        logarithmic(axis, list(cases))
     axes[0].set_ylabel("memory of a training step [MiB]")
     handles = {name: handle for axis in axes for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
     picture.legend(handles.values(), handles, loc="outside right center", fontsize=8)
     return picture
+
+
+def logarithmic(axis: Axes, ticks: Sequence[int]) -> None:
+    """Logarithmic axes, with these numbers along the first one."""
+    axis.set(xscale="log", yscale="log")
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.grid(alpha=0.25)
 
 
 def colour(line: str) -> str:

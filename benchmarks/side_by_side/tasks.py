@@ -144,7 +144,9 @@ def known_block(size: int, device: str) -> Results:
 def _made(line: str, case: Case, device: str) -> Trainable:
     torch.manual_seed(0)
     with torch.device(device):
-        return LINES[line](case)
+        made = LINES[line](case)
+    made.module.to(device)
+    return made
 
 
 def _exhausted(error: Exception) -> bool:

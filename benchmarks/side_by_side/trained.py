@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from side_by_side.forge import started
-from side_by_side.memory import colour
+from side_by_side.memory import colour, logarithmic
 from side_by_side.reporting import MIB, Report, Table
 from side_by_side.rounds import Timing, interleaved, ratio
 from side_by_side.tasks import memory_of, turns
@@ -111,11 +111,8 @@ def drawn(peaks: dict[str, dict[int, float]], *, label: str) -> Figure:
     for way, found in peaks.items():
         values = [peak / MIB for peak in found.values()]
         axis.plot(list(found), values, marker="o", ms=3.5, color=colour(way), label=way)
-    axis.set(xlabel=label, ylabel="memory of a training step [MiB]", xscale="log", yscale="log")
-    ticks = sorted({depth for found in peaks.values() for depth in found})
-    axis.set_xticks(ticks, [str(depth) for depth in ticks])
-    axis.minorticks_off()
-    axis.grid(alpha=0.25)
+    axis.set(xlabel=label, ylabel="memory of a training step [MiB]")
+    logarithmic(axis, sorted({depth for found in peaks.values() for depth in found}))
     axis.legend(fontsize=8)
     return picture
 
