@@ -1,0 +1,166 @@
+"""What a child process does: measures the memory of one step, or takes turns in measuring time."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from side_by_side.cases import Case, case_of
+from side_by_side.heap import Meter, without_page_faults
+from side_by_side.nets import LINES, Missing, Trainable
+
+__all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
+
+Results = Iterator[dict[str, Any]]
+TURN = 0.2
+"""Seconds that a turn takes at least, in whole steps."""
+
+
+def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None = None) -> Results:
+    """The memory of one training step, or why there is none; ``cap`` in bytes ends what takes more."""
+    chosen = case_of(case)
+    try:
+        made = _made(line, chosen, device)
+    except Missing as reason:
+        yield {"missing": str(reason)}
+        return
+    x = torch.randn(chosen.batch, *chosen.shape, device=device)
+    yield memory_of(lambda: made.loss(x), list(made.module.parameters()), device, cap=cap)
+
+
+def memory_of(
+    loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parameter], device: str, *, cap: float | None = None
+) -> dict[str, Any]:
+    """Bytes above those of parameters and input: kept between forward and backward, and at the peak."""
+    if cap is not None:
+        _limit(cap, device)
+    try:
+        loss().backward()
+        for parameter in parameters:
+            parameter.grad = None
+        meter = Meter(device)
+        value = loss()
+        kept = meter.kept()
+        value.backward()
+        peak = meter.peak()
+    except (RuntimeError, MemoryError) as error:
+        if not _exhausted(error):
+            raise
+        return {"out_of_memory": str(error).splitlines()[:1]}
+    gradients = sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None)
+    return {"kept": kept, "peak": peak, "gradients": gradients, "meter": meter.kind}
+
+
+def step_times(line: str, case: dict[str, Any], device: str, faults: bool) -> Results:
+    """Seconds of a training step, one turn at a time."""
+    chosen = case_of(case)
+    try:
+        made = _made(line, chosen, device)
+    except Missing as reason:
+        yield {"missing": str(reason)}
+        return
+    x = torch.randn(chosen.batch, *chosen.shape, device=device)
+    parameters = list(made.module.parameters())
+
+    def step() -> None:
+        made.loss(x).backward()
+        for parameter in parameters:
+            parameter.grad = None
+
+    yield from turns(step, device, faults)
+
+
+def sampling_memory(line: str, case: dict[str, Any], device: str, number: int) -> Results:
+    """The memory of drawing images, these included."""
+    try:
+        made = _made(line, case_of(case), device)
+    except Missing as reason:
+        yield {"missing": str(reason)}
+        return
+    made.sample(number)
+    meter = Meter(device)
+    made.sample(number)
+    yield {"peak": meter.peak(), "meter": meter.kind}
+
+
+def sampling_times(line: str, case: dict[str, Any], device: str, number: int) -> Results:
+    """Seconds of drawing images, one turn at a time."""
+    try:
+        made = _made(line, case_of(case), device)
+    except Missing as reason:
+        yield {"missing": str(reason)}
+        return
+    yield from turns(lambda: made.sample(number), device, True)
+
+
+def turns(step: Callable[[], object], device: str, faults: bool) -> Results:
+    """Two steps to warm up, then at each turn the mean of some steps.
+
+    Without page faults, or on a GPU, a turn begins with a step that is not counted and ends with giving memory back, so
+    that the processes that wait do not hold it.
+    """
+    give_back = torch.cuda.empty_cache if device == "cuda" else (lambda: None) if faults else without_page_faults()
+    step()
+    seconds = _timed(step, device, 1)
+    number = max(1, int(TURN / seconds["wall"]))
+    give_back()
+    yield {"steps_a_turn": number}
+    while True:
+        if device == "cuda" or not faults:
+            step()
+        seconds = _timed(step, device, number)
+        give_back()
+        yield seconds
+
+
+def _timed(step: Callable[[], object], device: str, number: int) -> dict[str, float]:
+    """Wall and processor seconds, and page faults, of one step."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    before, used, wall = resource.getrusage(resource.RUSAGE_SELF), time.process_time(), time.perf_counter()
+    for _ in range(number):
+        step()
+    wait()
+    wall, used = time.perf_counter() - wall, time.process_time() - used
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before.ru_minflt
+    return {"wall": wall / number, "processor": used / number, "faults": faults / number}
+
+
+def known_block(size: int, device: str) -> Results:
+    """What the meter says of a block of ``size`` bytes that goes and one of half that stays."""
+    torch.zeros(1024, dtype=torch.uint8, device=device).fill_(1)
+    meter = Meter(device)
+    gone = torch.empty(size, dtype=torch.uint8, device=device).fill_(1)
+    del gone
+    kept = torch.empty(size // 2, dtype=torch.uint8, device=device).fill_(1)
+    yield {"peak": meter.peak(), "kept": meter.kept(), "meter": meter.kind, "size": size, "half": kept.numel()}
+
+
+def _made(line: str, case: Case, device: str) -> Trainable:
+    torch.manual_seed(0)
+    with torch.device(device):
+        made = LINES[line](case)
+    made.module.to(device)
+    return made
+
+
+def _exhausted(error: Exception) -> bool:
+    """Whether it says that there is no memory, in the words of Python, CUDA, torch's allocator, or oneDNN."""
+    words = ("can't allocate memory", "std::bad_alloc", "could not create a memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
+
+
+def _limit(cap: float, device: str) -> None:
+    """No more than ``cap`` bytes: of the device, or of address space beyond what the process has by now."""
+    if device == "cuda":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, cap / total))
+        return
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most = pages * resource.getpagesize() + int(cap)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,0 +1,47 @@
+"""Every command runs in its small mode: it prints, keeps and returns the same figures, and draws."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+LINES = ["bayesinv (", "plain (", "normflows"]  # a few of the many; all of them train in test_training.py
+COMMANDS = {
+    "memory_depth": "peak MiB, bayesinv (glow), steps 2",
+    "memory_size": "peak / plain, bayesinv (relu), size 32",
+    "step_time": "time / plain, bayesinv (glow), 16x16, page faults removed",
+    "sampling_time": "time ms, plain (relu)",
+    "volumes": "peak / plain, bayesinv (glow), size 24",
+    "paper_memory": "growth of what is kept, bayesinv (glow)",
+    "hyperbolic_segmentation": "peak / plain, bayesinv, layers 8",
+    "irim_iterations": "time / plain, checkpoint, iterations 2",
+    "gradient_accuracy": "error, bayesinv (glow), steps 2",
+}
+OWN_NETS = ("hyperbolic_segmentation", "irim_iterations")
+
+
+@pytest.mark.filterwarnings("ignore:.*is multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize(("command", "figure"), COMMANDS.items())
+def test_a_command_runs(command: str, figure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = [] if command in OWN_NETS else ["--only", *LINES]
+    figures = importlib.import_module(command).main(["--small", "--device", "cpu", "--out", str(tmp_path), *only])
+    printed = capsys.readouterr().out.splitlines()
+    stored = json.loads((tmp_path / f"{command}.json").read_text(encoding="utf-8"))
+    assert json.loads(printed[-1]) == figures == stored["figures"]
+    assert all(isinstance(value, float) and math.isfinite(value) and value > 0 for value in figures.values())
+    assert figure in figures
+    assert stored["small"]
+    assert all(len(row) == len(table["columns"]) for table in stored["tables"] for row in table["rows"])
+    assert (tmp_path / f"{command}.png").stat().st_size > 5_000
+
+
+def test_every_command_is_tested_and_in_the_table() -> None:
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - {"write_page"}
+    assert scripts == set(COMMANDS)
+    readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}.py`" in readme for name in scripts)
