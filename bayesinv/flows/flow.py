@@ -98,7 +98,7 @@ class Flow(nn.Module):
 
     def _latent_log_prob(self, z: Tensor, temperature: float) -> Tensor:
         dimension = math.prod(self.shape)
-        square = z.flatten(1).square().sum(1) / temperature**2
+        square = z.square().sum(list(range(1, z.ndim))) / temperature**2
         return -0.5 * square - dimension * (0.5 * math.log(2 * math.pi) + math.log(temperature))
 
     def _draws(

@@ -23,6 +23,7 @@ from bayesinv.reversible.gradients import (
     differentiated,
     finest,
     flattened,
+    storages,
 )
 from bayesinv.reversible.plain import is_plain
 from bayesinv.reversible.rebuild import Pass, Rebuild
@@ -41,6 +42,7 @@ __all__ = [
     "add_condition_gradients",
     "add_gradients",
     "finest",
+    "storages",
 ]
 
 
@@ -119,6 +121,13 @@ class Reversible(nn.Module, ABC):
         with torch.no_grad():
             y, _ = self._forward(x, cond)
         return y, *differentiated(self._inverse, self.parameters(), y, cond, grad_x, grad_logdet)
+
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        """`_backward`, or `_inverse_backward`; may overwrite ``y`` and ``grad_y``, which nobody else holds."""
+        back = self._inverse_backward if inverted else self._backward
+        return back(y, cond, grad_y, grad_logdet)
 
 
 def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:

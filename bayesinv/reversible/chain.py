@@ -15,6 +15,7 @@ from bayesinv.reversible.base import (
     Reversible,
     add_condition_gradients,
     add_gradients,
+    storages,
 )
 from bayesinv.reversible.pixelwise import Run
 from bayesinv.reversible.tape import back_through, through
@@ -56,11 +57,9 @@ class Chain(Reversible):
             if isinstance(one, Reversible) and not looked_into() and one._has_matrix():
                 run.append(one)
                 continue
-            if len(run) > 1:
+            if run:
                 stand_in: Any = self._runs.setdefault(tuple(run), Run(run))
                 parts.append((i - len(run), stand_in))
-            else:
-                parts += [(i - 1, single) for single in run]
             parts += [] if one is None else [(i, one)]
             run = []
         return parts
@@ -80,19 +79,29 @@ class Chain(Reversible):
         return y, total
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+        return self._walked(y, cond, grad_y, grad_logdet, inverted=False, owned=False)
+
+    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
+        return self._walked(x, cond, grad_x, grad_logdet, inverted=True, owned=False)
+
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        return self._walked(y, cond, grad_y, grad_logdet, inverted=inverted, owned=True)
+
+    def _walked(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool
+    ) -> Backward:
+        """From map to map; ``owned`` says that what has come out of a map is held by nobody else."""
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        for i, one in reversed(self._parts()):
-            y, grad_y, more_cond, more = back_through(self, i, one, y, cond, grad_y, grad_logdet, inverted=False)
+        given = storages(y, grad_y)
+        parts = self._parts()
+        for i, one in parts if inverted else reversed(parts):
+            y, grad_y, more_cond, more = back_through(
+                self, i, one, y, cond, grad_y, grad_logdet, inverted=inverted, owned=owned
+            )
+            owned = owned or len(given | storages(y, grad_y)) == len(given) + 2
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
         return y, grad_y, grad_cond, grads
-
-    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        grad_cond: ConditionGradient = None
-        grads: Gradients = {}
-        for i, one in self._parts():
-            x, grad_x, more_cond, more = back_through(self, i, one, x, cond, grad_x, grad_logdet, inverted=True)
-            grad_cond = add_condition_gradients(grad_cond, more_cond)
-            add_gradients(grads, more)
-        return x, grad_x, grad_cond, grads

@@ -83,9 +83,6 @@ class Coupling(Reversible):
             return x[:, -self.passive :], x[:, : -self.passive]
         return x[:, : self.passive], x[:, self.passive :]
 
-    def _join(self, a: Tensor, b: Tensor) -> Tensor:
-        return torch.cat([b, a] if self.passive_last else [a, b], 1)
-
     def _raw(self, out: Tensor, b: Tensor) -> Tensor:
         """The network's output, in the precision of ``b``."""
         width = self.how.width
@@ -97,32 +94,55 @@ class Coupling(Reversible):
         return out.to(b.dtype)
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        a, b = self._split(x)
-        b, logdet = self._moved(a, b, cond, inverted=False)
-        return self._join(a, b), logdet
+        return self._mapped(x, cond, inverted=False)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        a, b = self._split(y)
-        b, logdet = self._moved(a, b, cond, inverted=True)
-        return self._join(a, b), logdet
+        return self._mapped(y, cond, inverted=True)
+
+    def _mapped(self, x: Tensor, cond: Condition, *, inverted: bool) -> tuple[Tensor, Tensor]:
+        a, b = self._split(x)
+        if looked_into():
+            b, logdet = self._moved(a, b, cond, inverted=inverted)
+            return torch.cat([b, a] if self.passive_last else [a, b], 1), logdet
+        y = torch.empty_like(x)
+        kept, moved = self._split(y)
+        kept.copy_(a)
+        return y, self._moved(a, b, cond, inverted=inverted, into=moved)[1]
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        (a, b), (grad_a, grad_b) = self._split(y), self._split(grad_y)
-        b, grad_b, more_a, grad_cond, grads = self._pulled(a, b, cond, grad_b, grad_logdet, inverted=False)
-        return self._join(a, b), self._join(grad_a + more_a, grad_b), grad_cond, grads
+        return self._back(y, cond, grad_y, grad_logdet, torch.empty_like(y), torch.empty_like(grad_y), inverted=False)
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        (a, b), (grad_a, grad_b) = self._split(x), self._split(grad_x)
-        b, grad_b, more_a, grad_cond, grads = self._pulled(a, b, cond, grad_b, grad_logdet, inverted=True)
-        return self._join(a, b), self._join(grad_a + more_a, grad_b), grad_cond, grads
+        return self._back(x, cond, grad_x, grad_logdet, torch.empty_like(x), torch.empty_like(grad_x), inverted=True)
 
-    def _moved(self, a: Tensor, b: Tensor, cond: Condition, *, inverted: bool) -> tuple[Tensor, Tensor]:
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        return self._back(y, cond, grad_y, grad_logdet, y, grad_y, inverted=inverted)
+
+    def _back(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, x: Tensor, grad_x: Tensor, *,
+        inverted: bool,
+    ) -> Backward:  # fmt: skip
+        """The backward pass into ``x`` and ``grad_x``, which may be ``y`` and ``grad_y``."""
+        (a, b), (grad_a, grad_b) = self._split(y), self._split(grad_y)
+        (kept, before), (grad_kept, grad_before) = self._split(x), self._split(grad_x)
+        if x is not y:
+            kept.copy_(a)
+            grad_kept.copy_(grad_a)
+        into = (before, grad_before, grad_kept)
+        _, _, _, grad_cond, grads = self._pulled(a, b, cond, grad_b, grad_logdet, inverted=inverted, into=into)
+        return x, grad_x, grad_cond, grads
+
+    def _moved(
+        self, a: Tensor, b: Tensor, cond: Condition, *, inverted: bool, into: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What becomes of ``b``, and the logdet."""
         step, own = self.how.inverse if inverted else self.how.forward, finest(cond)
         if looked_into():
             out = evaluate(self.network, a) if own is None else evaluate(self.network, a, own)
             return step(b, self._raw(out, b))
-        moved, logdet = torch.empty_like(b), b.new_zeros(b.shape[0])
+        moved, logdet = torch.empty_like(b) if into is None else into, b.new_zeros(b.shape[0])
 
         def use(out: Tensor, tile: Tile) -> None:
             part = tile.inner(b)
@@ -133,11 +153,15 @@ class Coupling(Reversible):
         return moved, logdet
 
     def _pulled(
-        self, a: Tensor, b: Tensor, cond: Condition, grad_b: Tensor, grad_logdet: Tensor, *, inverted: bool
-    ) -> tuple[Tensor, Tensor, Tensor | float, ConditionGradient, Gradients]:
-        """What ``b`` was, and the gradients of that ``b``, of ``a``, of the condition, and of the parameters."""
+        self, a: Tensor, b: Tensor, cond: Condition, grad_b: Tensor, grad_logdet: Tensor, *, inverted: bool,
+        into: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | float, ConditionGradient, Gradients]:  # fmt: skip
+        """What ``b`` was, and the gradients of that ``b``, of ``a``, of the condition, and of the parameters.
+
+        The first two are written to, and the third is added to, what is given ``into``.
+        """
         step = self.how.inverse_backward if inverted else self.how.backward
-        before, grad_before = torch.empty_like(b), torch.empty_like(grad_b)
+        before, grad_before, grad_a = (torch.empty_like(b), torch.empty_like(grad_b), None) if into is None else into
 
         def use(out: Tensor, tile: Tile) -> Tensor:
             part = tile.inner(b)
@@ -145,4 +169,4 @@ class Coupling(Reversible):
             tile.inner(before)[...], tile.inner(grad_before)[...], grad_raw = found
             return grad_raw
 
-        return before, grad_before, *pull_over(self.network, a, cond, use)
+        return before, grad_before, *pull_over(self.network, a, cond, use, into=grad_a)

@@ -21,6 +21,7 @@ __all__ = [
     "finest",
     "flattened",
     "pulled_back",
+    "storages",
     "unflattened",
 ]
 
@@ -49,6 +50,17 @@ def add_gradients(total: Gradients, more: Gradients) -> None:
     """Adds ``more`` to ``total`` in place; a parameter used twice gets the sum."""
     for parameter, gradient in more.items():
         total[parameter] = total[parameter] + gradient if parameter in total else gradient
+
+
+def storages(*tensors: Tensor) -> set[int]:
+    """The memory that tensors lie in.
+
+    Example:
+        >>> x = torch.zeros(4)
+        >>> len(storages(x, x[1:])), len(storages(x, x.clone()))
+        (1, 2)
+    """
+    return {t.untyped_storage().data_ptr() for t in tensors}
 
 
 def accumulate(total: Gradients, more: Gradients) -> None:

@@ -56,6 +56,18 @@ class OnPart(Reversible):
         part, grad, grad_cond, grads = self.inner._backward(self._part(y), cond, self._part(grad_y), grad_logdet)
         return self._joined(part, y), self._joined(grad, grad_y), grad_cond, grads
 
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        part, grad = self._part(y), self._part(grad_y)
+        new, new_grad, grad_cond, grads = self.inner._backward_in_place(
+            part, cond, grad, grad_logdet, inverted=inverted
+        )
+        for old, found in ((part, new), (grad, new_grad)):
+            if found.data_ptr() != old.data_ptr():
+                old.copy_(found)
+        return y, grad_y, grad_cond, grads
+
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         part, grad, grad_cond, grads = self.inner._inverse_backward(
             self._part(x), cond, self._part(grad_x), grad_logdet

@@ -26,6 +26,7 @@ from bayesinv.reversible.tiles import looked_into
 
 __all__ = ["Matrix", "PullMatrix", "Run"]
 
+_CACHE = 2**16  # numbers
 PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
 
 
@@ -90,24 +91,39 @@ class Run:
         return x, -_logdet(parts, y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+        return self._back(y, grad_y, grad_logdet, inverted=False, owned=False)
+
+    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
+        return self._back(x, grad_x, grad_logdet, inverted=True, owned=False)
+
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        return self._back(y, grad_y, grad_logdet, inverted=inverted, owned=True)
+
+    def _back(self, y: Tensor, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool) -> Backward:
+        """Some rows at a time, which stay in the cache; in place where ``owned``."""
         with full_precision(y):
             parts, first, inverse = self._parts()
             matrix, bias = first[-1]
             rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
-            x, grad_x = _without(bias, rows, inverse), grad_rows @ matrix.T
-            of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum()
-            grads = _gradients(parts, first, x.T @ grad_rows, grad_rows.sum(0), of_logdet)
+            x, grad_x = (rows, grad_rows) if owned else (torch.empty_like(rows), torch.empty_like(grad_rows))
+            of_matrix, of_bias = torch.zeros_like(matrix), torch.zeros_like(bias)
+            step = max(1, _CACHE // rows.stride(0) if rows.is_cpu else len(rows))
+            for some in (slice(i, i + step) for i in range(0, len(rows), step)):
+                part, grad = rows[some], grad_rows[some]
+                if inverted:
+                    new, grad_new = torch.addmm(bias, part, matrix), grad @ inverse.T
+                    of_matrix.addmm_(part.T, grad_new, alpha=-1)
+                    of_bias -= grad_new.sum(0)
+                else:
+                    new, grad_new = _without(bias, part, inverse), grad @ matrix.T
+                    of_matrix.addmm_(new.T, grad)
+                    of_bias += grad.sum(0)
+                x[some], grad_x[some] = new, grad_new
+            of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum() * (-1 if inverted else 1)
+            grads = _gradients(parts, first, of_matrix, of_bias, of_logdet)
         return as_image(x, y), as_image(grad_x, y), None, grads
-
-    def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        with full_precision(x):
-            parts, first, inverse = self._parts()
-            matrix, bias = first[-1]
-            rows, grad_rows = as_rows(x, len(matrix)), as_rows(grad_x, len(matrix))
-            y, grad_y = torch.addmm(bias, rows, matrix), grad_rows @ inverse.T
-            of_logdet = -math.prod(x.shape[2:]) * grad_logdet.sum()
-            grads = _gradients(parts, first, -(rows.T @ grad_y), -grad_y.sum(0), of_logdet)
-        return as_image(y, x), as_image(grad_y, x), None, grads
 
 
 def _without(bias: Tensor, rows: Tensor, inverse: Tensor) -> Tensor:

@@ -7,15 +7,19 @@ pass through it as values do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Reversible
+from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Reversible, storages
 from bayesinv.reversible.squeezes import Squeeze, check_even, check_kind, squeeze, unsqueeze
 from bayesinv.reversible.wavelets import strided
 
 __all__ = ["Squeezed", "as_channels_last", "coarser", "coarser_adjoint", "coarser_leaf", "one_by_one"]
+
+
+Back = Callable[[Tensor, Condition, Tensor, Tensor], Backward]
 
 
 def coarser(cond: Condition) -> Condition:
@@ -81,16 +85,20 @@ class Squeezed(Reversible):
         return self._up(x), logdet
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        x, grad_x, grad_cond, grads = self.inner._backward(
-            self._down(y), coarser_leaf(cond), self._down(grad_y), grad_logdet
-        )
-        return self._up(x), self._up(grad_x), coarser_adjoint(grad_cond, cond), grads
+        return self._back(y, cond, grad_y, grad_logdet, inverted=False)
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        y, grad_y, grad_cond, grads = self.inner._inverse_backward(
-            self._down(x), coarser_leaf(cond), self._down(grad_x), grad_logdet
-        )
-        return self._up(y), self._up(grad_y), coarser_adjoint(grad_cond, cond), grads
+        return self._back(x, cond, grad_x, grad_logdet, inverted=True)
+
+    def _back(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool) -> Backward:
+        given = [self._down(y), self._down(grad_y)]
+        if len(storages(y, grad_y, *given)) == 2 + len(storages(y, grad_y)):
+            back: Back = partial(self.inner._backward_in_place, inverted=inverted)
+        else:
+            back = self.inner._inverse_backward if inverted else self.inner._backward
+        x, grad_x, grad_cond, grads = back(given.pop(0), coarser_leaf(cond), given.pop(), grad_logdet)
+        x = self._up(x)
+        return x, self._up(grad_x), coarser_adjoint(grad_cond, cond), grads
 
 
 def coarser_leaf(cond: Condition) -> Condition:

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from bayesinv.reversible.tiles import looked_into
 from bayesinv.reversible.wavelets import FILTERS, analysed, strided, synthesised
 
 __all__ = ["Squeeze", "check_even", "check_kind", "squeeze", "unsqueeze"]
@@ -64,8 +65,14 @@ def squeeze(x: Tensor, *, kind: Squeeze = "haar") -> Tensor:
     if kind == "haar":
         for axis in range(2, x.ndim):
             even, odd = strided(x, axis, 0), strided(x, axis, 1)
-            x = torch.cat([even + odd, even - odd], 1)
-        return x * 2 ** (-d / 2)
+            if looked_into():
+                x = torch.cat([even + odd, even - odd], 1)
+            else:
+                x = _empty(even, 1)
+                low, high = x.chunk(2, 1)
+                torch.add(even, odd, out=low)
+                torch.sub(even, odd, out=high)
+        return _scaled(x, 2 ** (-d / 2))
     if kind in FILTERS:
         for axis in range(2, x.ndim):
             x = torch.cat(analysed(x, axis, FILTERS[kind]), 1)
@@ -95,8 +102,13 @@ def unsqueeze(y: Tensor, *, kind: Squeeze = "haar") -> Tensor:
     if kind == "haar":
         for axis in range(y.ndim - 1, 1, -1):
             low, high = y.chunk(2, 1)
-            y = torch.stack([low + high, low - high], axis + 1).flatten(axis, axis + 1)
-        return y * 2 ** (-d / 2)
+            if looked_into():
+                y = torch.stack([low + high, low - high], axis + 1).flatten(axis, axis + 1)
+            else:
+                y = _empty(low, axis)
+                torch.add(low, high, out=strided(y, axis, 0))
+                torch.sub(low, high, out=strided(y, axis, 1))
+        return _scaled(y, 2 ** (-d / 2))
     if kind in FILTERS:
         for axis in range(y.ndim - 1, 1, -1):
             low, high = y.chunk(2, 1)
@@ -140,6 +152,17 @@ def check_even(x: Tensor) -> None:
             f"expected spatial sizes that can be halved, got a tensor of shape {tuple(x.shape)}"
             + (f"; sizes {good} would do" if good else "")
         )
+
+
+def _empty(half: Tensor, axis: int) -> Tensor:
+    """For twice as many entries along the axis; channels last in memory for images."""
+    shape = [2 * size if i == axis else size for i, size in enumerate(half.shape)]
+    layout = torch.channels_last if half.ndim == 4 else torch.contiguous_format
+    return torch.empty(shape, dtype=half.dtype, device=half.device, memory_format=layout)
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    return x * factor if looked_into() else x.mul_(factor)
 
 
 def _order(kind: str, d: int) -> list[int]:

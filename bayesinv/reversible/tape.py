@@ -155,9 +155,15 @@ def back_through(
     grad_logdet: Tensor,
     *,
     inverted: bool,
+    owned: bool = False,
 ) -> Backward:
-    """``one._backward(...)``, or that of its inverse; from the kept input where there is one, else compared."""
+    """``one._backward(...)``, or that of its inverse; from the kept input where there is one, else compared.
+
+    ``owned`` says that ``y`` and ``grad_y`` may be overwritten.
+    """
     tape = _TAPE.get()
+    if owned and (tape is None or tape.guard is None):
+        return one._backward_in_place(y, cond, grad_y, grad_logdet, inverted=inverted)
     back = one._inverse_backward if inverted else one._backward
     entry = None if tape is None else tape.read((owner, i))
     if tape is None or entry is None:

@@ -35,6 +35,11 @@ class Tile(NamedTuple):
     before: int = 0
     after: int = 0
 
+    @property
+    def is_strip(self) -> bool:
+        """Whether it has some of the rows only."""
+        return bool(self.before or self.after)
+
     def inner(self, x: Tensor) -> Tensor:
         """The tile of a full tensor."""
         return x[self.samples, :, self.rows] if x.ndim > 2 else x[self.samples]
@@ -47,11 +52,11 @@ class Tile(NamedTuple):
 
     def cropped(self, out: Tensor) -> Tensor:
         """An output on the tile with its halo, without the halo."""
-        return out[:, :, self.before : out.shape[2] - self.after] if self.before or self.after else out
+        return out[:, :, self.before : out.shape[2] - self.after] if self.is_strip else out
 
     def embedded(self, grad: Tensor, shape: Sequence[int]) -> Tensor:
         """The adjoint of `cropped`."""
-        if not (self.before or self.after):
+        if not self.is_strip:
             return grad
         wide = grad.new_zeros(shape)
         wide[:, :, self.before : shape[2] - self.after] = grad
@@ -101,8 +106,8 @@ def tiles(network: nn.Module, a: Tensor) -> list[Tile]:
         [(slice(0, 10, None), 0, 1), (slice(10, 20, None), 1, 0)]
     """
     batch, rows = a.shape[0], a.shape[2] if a.ndim > 2 else 1
-    reach, footprint = getattr(network, "reach", None), getattr(network, "footprint", None)
-    if not isinstance(reach, int) or not isinstance(footprint, int):
+    reach, footprint = _described(network)
+    if reach is None or footprint is None:
         return [Tile(slice(0, batch), slice(0, rows))]
     of_row = footprint * math.prod(a.shape[3:]) * a.element_size()
     budget = _budget(a.device)
@@ -127,31 +132,31 @@ def run_over(network: nn.Module, a: Tensor, cond: Condition, use: Callable[[Tens
 
 
 def pull_over(
-    network: nn.Module, a: Tensor, cond: Condition, use: Callable[[Tensor, Tile], Tensor]
+    network: nn.Module, a: Tensor, cond: Condition, use: Callable[[Tensor, Tile], Tensor], *, into: Tensor | None = None
 ) -> tuple[Tensor | float, ConditionGradient, Gradients]:
     """In a backward pass: ``use`` turns each tile of the output into its gradient.
 
     Returns the gradients of ``a``, of the condition (of its structure), and of the parameters. One evaluation of the
-    network gives both the output and the graph of the gradients.
+    network gives both the output and the graph of the gradients. That of ``a`` is added to ``into``, where it is given.
     """
     own, plan, grads = finest(cond), tiles(network, a), Gradients()
-    grad_a: Tensor | float
+    grad_a: Tensor | float = torch.zeros_like(a) if into is None and len(plan) > 1 else 0.0 if into is None else into
     grad_own: Tensor | None = None
-    if len(plan) == 1:
-        out, pull = _opened(network, a, own, plan[0])
-        grad_a, of_cond, grads = pull(use(out, plan[0]))
-        grad_own = of_cond if isinstance(of_cond, Tensor) else None
-    else:
-        grad_a = torch.zeros_like(a)
-        for tile in plan:
-            out, pull = _opened(network, a, own, tile)
-            more, of_cond, found = pull(use(out, tile))
-            del out, pull
+    for tile in plan:
+        out, pull = _opened(network, a, own, tile)
+        more, of_cond, found = pull(use(out, tile))
+        del out, pull
+        if isinstance(grad_a, Tensor):
             tile.outer(grad_a).add_(more)
-            if own is not None and isinstance(of_cond, Tensor):
+        else:
+            grad_a = more
+        if own is not None and isinstance(of_cond, Tensor):
+            if len(plan) == 1:
+                grad_own = of_cond
+            else:
                 grad_own = torch.zeros_like(own) if grad_own is None else grad_own
                 tile.outer(grad_own).add_(of_cond)
-            accumulate(grads, found)
+        accumulate(grads, found)
     if isinstance(cond, tuple):
         return grad_a, (grad_own, *[None] * (len(cond) - 1)), grads
     return grad_a, grad_own, grads
@@ -164,13 +169,27 @@ def _opened(network: nn.Module, a: Tensor, own: Tensor | None, tile: Tile) -> tu
         inputs = narrowed_inputs(*[tile.outer(t) for t in (a, own) if t is not None])
         return by_hand(network, *inputs, tile=tile, wanted=own is not None and own.requires_grad)
     part = None if own is None else tile.outer(own.detach()).requires_grad_(own.requires_grad)
-    out, pull = graph(network, tile.outer(a), part)
+    out, pull = graph(network, tile.outer(a).clone(), part)  # what is beside ``a`` in memory may be overwritten before
     shape = out.shape
     return tile.cropped(out), lambda grad: pull(tile.embedded(grad, shape))
 
 
+def _described(network: nn.Module) -> tuple[int | None, int | None]:
+    """Its reach and footprint, where it tells them or they can be seen."""
+    from bayesinv.reversible.sequential import is_plain_network, margins
+
+    if is_plain_network(network):
+        return margins(network)
+    found = getattr(network, "reach", None), getattr(network, "footprint", None)
+    return found if all(isinstance(number, int) for number in found) else (None, None)
+
+
 def _by_hand(network: nn.Module) -> Callable[..., tuple[Tensor, Pull]] | None:
     """The network's own evaluation with hand-written gradients, where it has one and nothing has been changed in it."""
+    from bayesinv.reversible.sequential import evaluated_in_order, is_plain_network
+
+    if is_plain_network(network):
+        return evaluated_in_order
     kind: Any = type(network)
     if not hasattr(kind, "by_hand") or not kind.is_as_written(network):
         return None

@@ -8,7 +8,6 @@ normflows and FrEIA bring their own nets of that kind.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from side_by_side.plain_net import Net, PlainGlow, Wrap, relu_network
 
 __all__ = ["LINES", "Missing", "Trainable", "ours", "plain"]
 
-TIGHT = 2
+TIGHT = 1
 """The workspace of the tight lines, in input tensors."""
 
 
@@ -40,23 +39,27 @@ class Trainable(NamedTuple):
 
 def ours(case: Case, net: Net, *, workspace: int | None = None) -> Flow:
     """The flow of bayesinv."""
-    extra = {} if workspace is None else {"workspace": workspace}
-    if extra and "workspace" not in inspect.signature(glow if net == "glow" else Coupling).parameters:
-        raise Missing("this version of bayesinv has no workspace for this net")
     if net == "glow":
-        return glow(case.shape, levels=case.levels, steps=case.steps, hidden=case.hidden, **extra)
+        flow = glow(case.shape, levels=case.levels, steps=case.steps, hidden=case.hidden)
+    else:
+        flow = Flow(
+            nested(case.channels, len(case.space), [0] * case.levels, partial(_peers_level, case),
+                   squeeze="space-to-depth", split=True),
+            case.shape,
+        )  # fmt: skip
+    if workspace is not None:
+        flow.workspace = workspace
+    return flow
 
-    def body(site: Site) -> list[Reversible]:
-        maps: list[Reversible] = []
-        for _ in range(case.steps):
-            passive = site.channels // 2
-            network = relu_network(passive, 2 * (site.channels - passive), hidden=case.hidden, rank=site.rank)
-            coupling = Coupling(network, passive=passive, scale=sigmoid_scale(offset=2), **extra)
-            maps += [ActNorm(site.channels), LU(site.channels), coupling]
-        return maps
 
-    made = nested(case.channels, len(case.space), [0] * case.levels, body, squeeze="space-to-depth", split=True)
-    return Flow(made, case.shape)
+def _peers_level(case: Case, site: Site) -> list[Reversible]:
+    maps: list[Reversible] = []
+    for _ in range(case.steps):
+        passive = site.channels // 2
+        network = relu_network(passive, 2 * (site.channels - passive), hidden=case.hidden, rank=site.rank)
+        coupling = Coupling(network, passive=passive, scale=sigmoid_scale(offset=2))
+        maps += [ActNorm(site.channels), LU(site.channels), coupling]
+    return maps
 
 
 def plain(

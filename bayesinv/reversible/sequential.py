@@ -1,0 +1,87 @@
+r"""Plain networks by hand: `torch.nn.Sequential` of same-size convolutions (or linear layers) and ReLUs, on strips.
+
+Their reach is the sum of ``kernel // 2``. Beyond the image's edge every layer sees zeros, so that the rows of a strip
+that lie there are set to zero after each layer, and so are their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from bayesinv.reversible.gradients import Gradients
+from bayesinv.reversible.strips import applied, cleared, compute_dtype, masked, missing, padded, pulled, trimmed
+from bayesinv.reversible.tiles import Tile
+
+__all__ = ["evaluated_in_order", "is_plain_network", "margins"]
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
+
+
+def is_plain_network(network: nn.Module) -> bool:
+    """Whether it is a `Sequential` of such layers, which nobody has changed by hooks, parametrizations or compiling."""
+    if type(network) is not nn.Sequential or not len(network) or any(getattr(network, name) for name in HOOKS):
+        return False
+    return all(_is_known(layer) for layer in network)
+
+
+def _is_known(layer: Any) -> bool:
+    if any(getattr(layer, name) for name in HOOKS):
+        return False
+    if type(layer) in CONVOLUTIONS:
+        ones = (1,) * len(layer.kernel_size)
+        same = tuple(k // 2 for k in layer.kernel_size)
+        odd = all(k % 2 for k in layer.kernel_size)
+        return (
+            odd
+            and layer.padding == same
+            and layer.stride == layer.dilation == ones
+            and (layer.groups == 1 and layer.padding_mode == "zeros")
+        )
+    return type(layer) in (nn.Linear, nn.ReLU)
+
+
+def margins(network: nn.Module) -> tuple[int, int]:
+    """The reach along any axis, and how many numbers are alive for each pixel."""
+    layers: list[Any] = [layer for layer in network.children() if not isinstance(layer, nn.ReLU)]
+    reach = sum(max(layer.kernel_size) // 2 for layer in layers if not isinstance(layer, nn.Linear))
+    widths: list[int] = [layer.weight.shape[0] for layer in layers]
+    return reach, sum(widths) + max(widths, default=1) + (int(layers[0].weight.shape[1]) if layers else 0)
+
+
+def evaluated_in_order(
+    network: nn.Module, a: Tensor, *, tile: Tile, wanted: bool = False
+) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, None, Gradients]]]:
+    """The output on the tile, from the input on the tile with its halo, and the function from its gradient to all."""
+    reach, _ = margins(network)
+    edges = beyond = missing(reach, tile)
+    x = padded(a, edges).to(compute_dtype(a))
+    steps: list[tuple[Any, Tensor, int, tuple[int, int]]] = []  # layer, its input (a ReLU's output), padding, beyond
+    layers: list[Any] = list(network.children())
+    for layer in layers:
+        if isinstance(layer, nn.ReLU):
+            x = x.relu_() if steps else x.relu()
+            steps.append((layer, x, 0, beyond))
+            continue
+        margin = 0 if isinstance(layer, nn.Linear) else int(layer.kernel_size[0]) // 2
+        pad = 0 if tile.is_strip else margin
+        beyond = (max(0, beyond[0] - margin), max(0, beyond[1] - margin))
+        steps.append((layer, x, pad, beyond))
+        x = cleared(applied(layer, x, pad), beyond)
+
+    def pull(grad: Tensor) -> tuple[Tensor, None, Gradients]:
+        grads: Gradients = {}
+        grad, given = grad.to(compute_dtype(a)), True
+        while steps:
+            layer, x, pad, beyond = steps.pop()
+            if isinstance(layer, nn.ReLU):
+                grad = masked(grad, x, into=None if given else grad)
+            else:
+                grad = pulled(layer, x, grad if given else cleared(grad, beyond), pad, grads)
+            given = False
+        return trimmed(grad, edges).to(a.dtype), None, grads
+
+    return x, pull

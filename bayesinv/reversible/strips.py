@@ -1,0 +1,110 @@
+r"""Convolutions and linear layers on strips of rows, with gradients by hand; what `by_hand` and `sequential` share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bayesinv.reversible.gradients import Gradients
+from bayesinv.reversible.patches import convolved
+from bayesinv.reversible.patches import pulled as products
+from bayesinv.reversible.tiles import Tile
+
+__all__ = ["applied", "cleared", "compute_dtype", "masked", "missing", "padded", "pulled", "trimmed"]
+
+Rows = tuple[int, int]
+
+
+def compute_dtype(a: Tensor) -> torch.dtype:
+    """That of autocast where it is on."""
+    kind = a.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else a.dtype
+
+
+def missing(reach: int, tile: Tile) -> Rows:
+    """How many rows of the halo of a strip lie beyond the image's edges; a whole image is padded by the layers."""
+    return (reach - tile.before, reach - tile.after) if tile.is_strip else (0, 0)
+
+
+def masked(grad: Tensor, out: Tensor, *, into: Tensor | None = None) -> Tensor:
+    """``grad [out > 0]``, in the place of ``into``."""
+    if into is None:
+        return torch.ops.aten.threshold_backward(grad, out, 0)  # type: ignore[no-any-return]
+    return torch.ops.aten.threshold_backward.grad_input(grad, out, 0, grad_input=into)  # type: ignore[no-any-return]
+
+
+def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
+    """The layer, with ``pad`` rows of zeros around the first axis, and the same size along the others."""
+    weight, bias = layer.weight.detach().to(x.dtype), None if layer.bias is None else layer.bias.detach().to(x.dtype)
+    if x.ndim == 2:
+        return F.linear(x, weight, bias)
+    pads = _pads(layer, pad)
+    if x.ndim == 5 and _on_products(x):
+        return convolved(x, weight, bias, pads)
+    return torch.convolution(x, weight, bias, *_geometry(pads))
+
+
+def pulled(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True) -> Tensor:
+    """The gradient of the layer's input; those of its parameters go into ``grads``."""
+    weight, bias = layer.weight, layer.bias
+    if bias is not None and bias.requires_grad:
+        grads[bias] = grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)
+    old, need = weight.detach().to(x.dtype), (wanted, weight.requires_grad)
+    found: tuple[Tensor | None, Tensor | None]
+    if x.ndim == 2:
+        found = (grad @ old if need[0] else None, grad.T @ x if need[1] else None)
+    elif _on_products(x) and (x.ndim == 5 or x.shape[1] >= 4 * len(weight)):
+        found = products(x, old, grad, _pads(layer, pad), need)
+    else:  # apart, which is faster on CPUs than both at once
+        pads = _pads(layer, pad)
+        found = (_library(x, old, grad, pads, 0, need[0]), _library(x, old, grad, pads, 1, need[1]))
+    if found[1] is not None:
+        grads[weight] = found[1].to(weight.dtype)
+    return found[0]  # type: ignore[return-value]
+
+
+def _library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], which: int, wanted: bool) -> Tensor | None:
+    if not wanted:
+        return None
+    mask = [i == which for i in range(3)]
+    found: Tensor = torch.ops.aten.convolution_backward(grad, x, weight, [0], *_geometry(pads), mask)[which]
+    return found
+
+
+def _on_products(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+def _pads(layer: Any, pad: int) -> list[int]:
+    return [pad if layer.padding[0] else 0, *layer.padding[1:]]
+
+
+def _geometry(pads: list[int]) -> tuple[list[int], list[int], list[int], bool, list[int], int]:
+    ones = [1] * len(pads)
+    return ones, pads, ones, False, [0] * len(pads), 1
+
+
+def _around(x: Tensor, rows: Rows) -> list[int]:
+    """What `F.pad` calls these rows around the first axis of space."""
+    return [0] * 2 * max(0, x.ndim - 3) + list(rows) if x.ndim > 2 else []
+
+
+def padded(x: Tensor, rows: Rows) -> Tensor:
+    """With as many rows of zeros before and after."""
+    return F.pad(x, _around(x, rows)) if any(rows) else x
+
+
+def trimmed(x: Tensor, rows: Rows) -> Tensor:
+    """Without as many rows before and after."""
+    return x[:, :, rows[0] : x.shape[2] - rows[1]] if any(rows) else x
+
+
+def cleared(x: Tensor, rows: Rows) -> Tensor:
+    """Itself, with as many of its first and last rows set to zero."""
+    if any(rows):
+        x[:, :, : rows[0]] = 0
+        x[:, :, x.shape[2] - rows[1] :] = 0
+    return x
