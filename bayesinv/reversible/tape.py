@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Site", "Tape", "back_through", "current", "through", "written_by"]
 
 Site = tuple[nn.Module, int]  # a chain and the index of a layer in it
+_NOTHING = torch.empty(0)
 _TAPE: ContextVar[Tape | None] = ContextVar("tape", default=None)
 
 
@@ -62,7 +63,7 @@ class Tape:
     def tensors(self) -> list[Tensor]:
         """Takes out what is to be saved; `reread` puts it back."""
         found = [entry.kept for entry in self.entries]
-        self.entries = [Entry(e.site, e.index, torch.empty(0), e.is_anchor) for e in self.entries]
+        self.entries = [Entry(e.site, e.index, _NOTHING, e.is_anchor) for e in self.entries]
         return found
 
     def reread(self, tensors: Sequence[Tensor]) -> Tape:
