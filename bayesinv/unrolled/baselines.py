@@ -1,4 +1,6 @@
-r"""Plain unrolled networks, which store every iteration: what an i-RIM is compared with. From ``x_0 = 0``,
+r"""Plain unrolled networks, which store every iteration: what an i-RIM is compared with.
+
+From ``x_0 = 0``, for k = 0 ... n - 1:
 
     gradient descent    x_{k+1} = x_k - t_k g(x_k)
     learned proximal    x_{k+1} = P_k(x_k - t_k g(x_k)),   P_k(v) = v + networks(v)

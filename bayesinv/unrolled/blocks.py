@@ -1,4 +1,6 @@
-r"""`DilatedBlock`: a residual network on a grid ``d`` times coarser, ``W_3^T act(h + act(W_2 * h))``, ``h = act(W_1*a)``.
+r"""`DilatedBlock`: a residual network on a grid ``d`` times coarser.
+
+    h = act(W_1 * a),   out = W_3^T * act(h + act(W_2 * h))
 
 ``W_1`` is a convolution of kernel and stride ``d`` (kernel 3 for ``d = 1``), ``W_3^T`` a transposed one of the same
 kind: one output sees ``3 d`` pixels (7 for ``d = 1``) at the price of ``d^rank`` times fewer ones.
@@ -8,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 

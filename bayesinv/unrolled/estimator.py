@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from bayesinv.physics.operator import AnyOperator, NonlinearOperator, Operator

@@ -1,4 +1,4 @@
-r"""`MisfitGradient`: the gradient of the data misfit ``1/2 |A(psi(eta)) - y|^2`` with respect to ``eta``,
+r"""`MisfitGradient`: the gradient of the data misfit ``1/2 |A(psi(eta)) - y|^2`` with respect to ``eta``.
 
     g = psi'(eta)^H J^H (A(psi(eta)) - y),   J = A'(psi(eta)), which is A itself where A is linear.
 
@@ -69,7 +69,7 @@ class MisfitGradient(nn.Module):
         check_batch(data, tuple(operator.data_shape), "data")
         if self.psi is None:
             return self._gradient(operator, estimate, data)
-        image, pull = torch.func.vjp(self.psi, estimate)
+        image, pull = torch.func.vjp(self.psi, estimate)[:2]
         found: Tensor = pull(self._gradient(operator, image, data))[0]
         return found
 
@@ -87,7 +87,7 @@ class MisfitGradient(nn.Module):
         if isinstance(operator, Operator):
             return operator.adjoint(operator(image) - data)
         if self.second_order:
-            predicted, pull = torch.func.vjp(operator, image)
+            predicted, pull = torch.func.vjp(operator, image)[:2]
             found: Tensor = pull(predicted - data)[0]
             return found
         return operator.linearize(image.detach()).adjoint(operator(image) - data)

@@ -1,4 +1,4 @@
-r"""`train_estimator`: fits an estimator to pairs by the mean squared error ``|f(y) - x|^2``, whose optimum is E[x | y]."""
+r"""`train_estimator`: fits an estimator ``f`` to pairs by the squared error ``|f(y) - x|^2``; its optimum is E[x | y]."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def train_estimator(
         estimator.train()
         order = torch.from_numpy(generator(seed, stream("estimator order"), epoch).permutation(len(x)))
         total = 0.0
-        for chosen in order[: epoch_steps * batch_size].split(batch_size):
+        for chosen in torch.split(order[: epoch_steps * batch_size], batch_size):
             optimizer.zero_grad(set_to_none=True)
             estimate = estimator(y[chosen], *[p[chosen] for p in parameters])
             loss = (estimate - x[chosen]).abs().square().mean() / scale
             if not bool(torch.isfinite(loss)):
                 raise FloatingPointError(f"expected a finite loss, got {loss.item()}: lower learning_rate")
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(estimator.parameters(), clip)
             optimizer.step()
             schedule.step()
@@ -117,7 +117,7 @@ def snr(x: Tensor, estimate: Tensor) -> float:
 @torch.no_grad()
 def _estimated(estimator: nn.Module, inputs: Sequence[Tensor], batch_size: int) -> Tensor:
     estimator.eval()
-    batches = zip(*[part.split(batch_size) for part in inputs], strict=True)
+    batches = zip(*[torch.split(part, batch_size) for part in inputs], strict=True)
     return torch.cat([estimator(*batch) for batch in batches])
 
 

@@ -51,7 +51,7 @@ def test_the_gradient_is_that_of_the_misfit(name: str) -> None:
 
 
 def test_a_complex_image_is_two_real_channels() -> None:
-    """``psi = x_0 + i x_1`` with complex data: the gradient is that of the real misfit, and is differentiated rightly."""
+    """``psi = x_0 + i x_1`` with complex data: the gradient is that of the real misfit, and so are its derivatives."""
     transform = from_pylops(pylops.signalprocessing.FFT2D((4, 6), dtype="complex128"), complex_model=True)
 
     def as_complex(estimate: Tensor) -> Tensor:
