@@ -1,6 +1,7 @@
 """Time of the photoacoustic operators on a batch of 32 images of 64 x 64: python benchmarks/photoacoustic_speed.py.
 
-Best of several runs, float32, all cores of the machine (OMP_NUM_THREADS sets how many). The last line is one JSON object.
+Best of several runs, float32, all cores of the machine (OMP_NUM_THREADS sets how many). The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import torch
+
 from bayesinv_operators.photoacoustic_line import photoacoustic_line
 from bayesinv_operators.photoacoustic_ring import photoacoustic_ring
 

@@ -1,6 +1,7 @@
 """The exact propagator of sound in the Fourier domain, for every geometry of sensors.
 
-In a homogeneous medium, with zero initial velocity, each wave oscillates at its own frequency (lengths in pixels, c = 1):
+In a homogeneous medium, with zero initial velocity, each wave oscillates at its own frequency (lengths in pixels, c =
+1):
 
     p(z, x, t) = F^-1[ H(|k|) cos(|k| t) F p0 ](z, x)
 

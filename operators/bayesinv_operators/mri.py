@@ -36,7 +36,7 @@ def mri(
     noise: float | tuple[float, float] = 0.05,
     prior: str = "shepp-logan",
 ) -> ForwardModel:
-    """A real image ``(1, size, size)`` to the sampled part of its k-space, complex: ``(1, lines, size)`` or ``(1, points)``.
+    """A real image ``(1, size, size)`` to sampled k-space, complex: ``(1, lines, size)`` or ``(1, points)``.
 
     Args:
         size: pixels along ``z`` and ``x``, of a field of view of 220 mm.
@@ -77,9 +77,7 @@ def mri(
     )
 
 
-def sampled_places(
-    size: int, acceleration: float, centre: float, pattern: Pattern, seed: int
-) -> npt.NDArray[np.int64]:
+def sampled_places(size: int, acceleration: float, centre: float, pattern: Pattern, seed: int) -> npt.NDArray[np.int64]:
     """The sampled places of centred k-space, ``k_z size + k_x`` with zero frequency at ``size // 2``, increasing.
 
     Lines (or points) outside of the middle are drawn without replacement, with weights ``(1 - r)^2`` in ``r``, the

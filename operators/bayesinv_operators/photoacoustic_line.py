@@ -5,7 +5,8 @@ row ``z = 0``. In a homogeneous medium, with zero initial velocity,
 
     p(z, x, t) = F^-1[ cos(c |k| t) F p0 ](z, x),      y(s, t) = p(0, x_s, t)
 
-(`bayesinv_operators.kspace`; the response ``H(c |k|)`` of a transducer goes with the cosine). With ``L`` the period of the Fourier series and the sum over the wavenumbers ``k_z = 2 pi j / L`` done beforehand,
+(`bayesinv_operators.kspace`; the response ``H(c |k|)`` of a transducer goes with the cosine). With ``L`` the period of
+the Fourier series and the sum over the wavenumbers ``k_z = 2 pi j / L`` done beforehand,
 
     K[k_x](z, t) = sum_kz cos(c sqrt(k_x^2 + k_z^2) t) cos(k_z z) / L
     y(s, t) = sum_kx w(k_x)/L sum_z K[k_x](z, t) sum_x cos(k_x (x_s - x)) p0(z, x),    w = 1 for k_x = 0, pi, else 2,

@@ -39,7 +39,7 @@ def photoacoustic_ring(
     band: tuple[float, float] | None = None,
     noise: float | tuple[float, float] = 0.05,
 ) -> ForwardModel:
-    """Initial pressure ``(1, size, size)`` to traces ``(1, sensors, samples)`` of sensors on a ring, an arc or anywhere.
+    """Initial pressure ``(1, size, size)`` to traces ``(1, sensors, samples)`` on a ring, an arc or anywhere.
 
     Args:
         size: pixels of 0.1 mm along depth ``z`` and width ``x``.
@@ -56,7 +56,9 @@ def photoacoustic_ring(
         ValueError: if the angles are not an arc, a size is not positive, or both a ring and positions are given.
     """
     if positions is not None and sensors is not None:
-        raise ValueError(f"expected a number of sensors or their positions, got {sensors} and {len(positions)} positions")
+        raise ValueError(
+            f"expected a number of sensors or their positions, got {sensors} and {len(positions)} positions"
+        )
     if positions is None:
         points = ring(size, size if sensors is None else sensors, radius, view)
     else:

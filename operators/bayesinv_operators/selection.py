@@ -15,7 +15,7 @@ __all__ = ["Selection", "jittered", "kept_number"]
 
 
 class Selection:
-    """``y_i = x_{k_i}`` along one axis of a model, or of its pixels taken as one axis; the adjoint puts zeros elsewhere.
+    """``y_i = x_{k_i}`` along one axis of a model, or of its pixels as one axis; the adjoint puts zeros elsewhere.
 
     Args:
         model_shape: ``(channels, *space)``.

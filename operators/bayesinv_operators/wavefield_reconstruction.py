@@ -1,11 +1,12 @@
 """Missing seismic traces: a frequency slice of a survey, of which some receivers or some sources are lacking.
 
-At one frequency a survey on a line is a complex matrix ``D(s, r)``, sources by receivers, here as two channels, its real
-and its imaginary part. Boats and nodes leave gaps:
+At one frequency a survey on a line is a complex matrix ``D(s, r)``, sources by receivers, here as two channels, its
+real and its imaginary part. Boats and nodes leave gaps:
 
     y = D(:, r_k) + noise      or      y = D(s_k, :) + noise
 
-with jittered places ``k``. Neighbours in ``s`` and ``r`` are correlated as waves are, so that a prior of slices fills in.
+with jittered places ``k``. Neighbours in ``s`` and ``r`` are correlated as waves are, so that a prior of slices fills
+in.
 
 Sources: F. J. Herrmann, G. Hennenfent, Geophys. J. Int. 173 (2008) 233, doi:10.1111/j.1365-246X.2007.03698.x;
 R. Kumar et al., Geophysics 80 (2015) V73, doi:10.1190/geo2014-0369.1 (frequency slices).

@@ -8,12 +8,12 @@ import numpy as np
 import pylops
 import pytest
 import torch
+
+from bayesinv.physics import check
 from bayesinv_operators.kspace import PIXEL, SPEED_OF_SOUND, transducer
 from bayesinv_operators.photoacoustic_line import LineSensor, photoacoustic_line
 from bayesinv_operators.photoacoustic_ring import photoacoustic_ring, ring
 from bayesinv_operators.point_sensors import PointSensors
-
-from bayesinv.physics import check
 
 SAMPLES, STEP = 30, 0.5
 
