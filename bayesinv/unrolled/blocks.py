@@ -34,6 +34,7 @@ class DilatedBlock(nn.Module):
         ValueError: if the dilation is not positive, or not 1 for dense input.
 
     Example:
+        >>> import torch
         >>> DilatedBlock(2, 3, hidden=8, rank=2, dilation=4)(torch.randn(1, 2, 10, 7)).shape
         torch.Size([1, 3, 10, 7])
     """

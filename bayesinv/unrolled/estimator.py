@@ -43,7 +43,7 @@ class IRIM(nn.Module):
         ValueError: as `irim_loop` does.
 
     Example:
-        >>> import pylops
+        >>> import pylops, torch
         >>> from bayesinv.physics import from_pylops
         >>> estimator = IRIM(from_pylops(pylops.FirstDerivative((8, 8))), iterations=3, memory=2, hidden=8)
         >>> x = estimator(torch.randn(5, 1, 8, 8))

@@ -5,9 +5,9 @@ For j = 1 ... n:
     s    <- s + a_j g(eta; y) + b_j        the gradient of the data misfit into the memory (`MisfitStep`)
     [eta; s] <- layer_j([eta; s])          a reversible layer (`irim_layer`)
 
-Every iteration is rebuilt in the backward pass, so that the memory does not grow with their number. Of a linear operator
-an iteration takes two applications in the forward pass, ``A`` and ``A^H``, and four in the backward pass: the same two
-to rebuild, and ``A^H A`` on the gradient.
+Every iteration is rebuilt in the backward pass, so that the memory does not grow with their number. One of them applies
+a linear operator twice in the forward pass, ``A`` and ``A^H``, and four times in the backward pass: the same two to
+rebuild, and ``A^H A`` on the gradient.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-r"""`train_estimator`: fits an estimator ``f`` to pairs by the squared error ``|f(y) - x|^2``; its optimum is E[x | y]."""
+r"""`train_estimator`: fits an estimator ``f`` to pairs by the squared error ``|f(y) - x|^2``, at best E[x | y]."""
 
 from __future__ import annotations
 
