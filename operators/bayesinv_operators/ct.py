@@ -78,7 +78,7 @@ def ct(
         prior_parameters={"size": size},
         dot_tolerance=1e-12,  # a sparse matrix: ASTRA's numbers are of single precision, but the same both ways
         known_answer=_by_footprint,
-        known_answer_tolerance=1e-5,  # ASTRA's single precision
+        known_answer_tolerance=1e-4,  # ASTRA finds the shares in single precision
     )
 
 
@@ -115,7 +115,7 @@ def _strips(size: int, angles: Floats, detectors: int) -> Any:
     try:
         import astra
     except ImportError as error:
-        raise ImportError("expected the ASTRA toolbox for 'ct', found none; pip install 'bayesinv[ct]'") from error
+        raise ImportError(f"expected the ASTRA toolbox for 'ct', got: {error}; pip install 'bayesinv[ct]'") from error
     volume = astra.create_vol_geom(size, size)
     beams = astra.create_proj_geom("parallel", 1.0, detectors, angles)
     projector = astra.create_projector("strip", beams, volume)
