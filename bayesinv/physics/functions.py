@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from bayesinv.physics.operator import Operator
 
@@ -101,16 +100,14 @@ class _Nonlinear(torch.autograd.Function):
         ctx.save_for_forward(model)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (model,) = ctx.saved_tensors
-        return narrow(ctx.operator.linearize(model).adjoint(grads[0]), model.dtype), None
+        return _derivative(grads[0], model, ctx.operator, True), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
         (model,) = ctx.saved_tensors
-        tangent: torch.Tensor = ctx.operator.linearize(model.detach())(tangents[0])
-        return tangent
+        return _derivative(tangents[0], model, ctx.operator, False)
 
     @staticmethod
     def vmap(
@@ -118,3 +115,67 @@ class _Nonlinear(torch.autograd.Function):
     ) -> tuple[torch.Tensor, int]:
         assert in_dims[0] is not None
         return apply_nonlinear(model.movedim(in_dims[0], 0), operator), 0
+
+
+class _Derivative(torch.autograd.Function):
+    """``J(x) d`` or ``J(x)^H e``; linear in ``d`` or ``e``, and not differentiable in ``x``."""
+
+    @staticmethod
+    def forward(
+        tensor: torch.Tensor, model: torch.Tensor, operator: NonlinearComputation, adjoint: bool
+    ) -> torch.Tensor:
+        jacobian = operator.linearize(model.detach())
+        return narrow(jacobian.adjoint(tensor), model.dtype) if adjoint else jacobian(tensor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        _, model, ctx.operator, ctx.is_adjoint = inputs
+        ctx.save_for_backward(model)
+        ctx.save_for_forward(model)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        if grads[0] is None:
+            return None, None, None, None
+        if ctx.needs_input_grad[1]:
+            raise RuntimeError(_ONCE)
+        (model,) = ctx.saved_tensors
+        return _derivative(grads[0], model, ctx.operator, not ctx.is_adjoint), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> torch.Tensor | None:
+        if tangents[1] is not None:
+            raise RuntimeError(_ONCE)
+        (model,) = ctx.saved_tensors
+        return None if tangents[0] is None else _derivative(tangents[0], model, ctx.operator, ctx.is_adjoint)
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        tensor: torch.Tensor,
+        model: torch.Tensor,
+        operator: NonlinearComputation,
+        adjoint: bool,
+    ) -> tuple[torch.Tensor, int]:
+        if in_dims[1] is not None:
+            model = model.movedim(in_dims[1], 0)
+        if in_dims[0] is not None:
+            tensor = tensor.movedim(in_dims[0], 0)
+        else:
+            tensor = tensor.expand(info.batch_size, *tensor.shape)
+        return _derivative(tensor, model, operator, adjoint), 0
+
+
+_ONCE = (
+    "expected at most one differentiation of this nonlinear operator, got a second: the derivative of its Jacobian is "
+    "not known (an operator of from_function can be differentiated again)"
+)
+
+
+def _derivative(
+    tensor: torch.Tensor, model: torch.Tensor, operator: NonlinearComputation, adjoint: bool
+) -> torch.Tensor:
+    result: torch.Tensor = _Derivative.apply(tensor, model, operator, adjoint)  # type: ignore[no-untyped-call]
+    return result

@@ -93,8 +93,9 @@ class Covariance:
         matrix = matrix.double()
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not torch.allclose(matrix, matrix.T, rtol=1e-6):
             raise ValueError(f"expected a symmetric covariance (data, data), got one of {tuple(matrix.shape)}")
-        factor, failed = torch.linalg.cholesky_ex(matrix / matrix.diagonal().mean())
-        if int(failed):
+        mean = matrix.diagonal().mean()
+        factor, failed = torch.linalg.cholesky_ex(matrix / mean)
+        if int(failed) or not float(mean) > 0:
             raise ValueError("expected a positive definite covariance, got one that is not; add a white part to it")
         self.factor: torch.Tensor = factor
 

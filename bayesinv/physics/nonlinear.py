@@ -113,7 +113,7 @@ class _FunctionJacobian:
 
     def _at(self, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         batch = _batch_of(tensor, shape, self.at.shape[: self.at.ndim - len(self.model_shape)])
-        return self.at.to(dtype).expand(*batch, *self.model_shape)
+        return self.at.to(dtype).expand(*batch, *self.model_shape).contiguous()
 
 
 class SimulatorOperator:
