@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from unrolled_maps import Matrix, blur, matrix
 
-from bayesinv.physics import cgls, from_pylops
-from bayesinv.unrolled import IRIM, Calls, LearnedProximal, UnrolledDescent, train_estimator
+from bayesinv.physics import Calls, cgls, from_pylops
+from bayesinv.unrolled import IRIM, LearnedProximal, UnrolledDescent, train_estimator
 from bayesinv.unrolled.training import snr
 
 
