@@ -104,7 +104,7 @@ class Matern:
     def _of_lag(self, along_z: NDArray[Any], along_x: NDArray[Any]) -> NDArray[np.float64]:
         """``variance k(sqrt(2 nu) r)`` without the nugget."""
         s = math.sqrt(2 * self.smoothness) * np.hypot(along_z / self.lengths[0], along_x / self.lengths[1])
-        polynomial = {0.5: 1.0, 1.5: 1 + s, 2.5: 1 + s + s**2 / 3}[self.smoothness]
+        polynomial = {0.5: np.ones_like(s), 1.5: 1 + s, 2.5: 1 + s + s**2 / 3}[self.smoothness]
         return np.asarray(self.variance * polynomial * np.exp(-s))
 
     def sample(self, n: int, seed: int, *, start: int = 0) -> torch.Tensor:

@@ -3,8 +3,8 @@
     y(a, d) = integral over the strip |p cos a + q sin a - d| <= 1/2 of x(p, q) + noise
 
 with ``p = x`` to the right and ``q = -z`` upwards from the centre, all in mm. ASTRA's strip kernel gives the share of
-each pixel in each strip; they are read once into a sparse matrix, so that the adjoint is its exact transpose, and nothing
-of ASTRA is left to be copied to another process.
+each pixel in each strip; they are read once into a sparse matrix, so that the adjoint is its exact transpose, and
+nothing of ASTRA is left to be copied to another process.
 
 Sources: A. C. Kak, M. Slaney, Principles of Computerized Tomographic Imaging, 1988, doi:10.1137/1.9780898719277; W. van
 Aarle et al., Optics Express 24 (2016) 25129, doi:10.1364/OE.24.025129 (the ASTRA toolbox).

@@ -55,7 +55,7 @@ def mri(
     position = FIELD_OF_VIEW / size * np.arange(size)
     if pattern == "lines":
         shape: tuple[int, ...] = (len(index) // size, size)
-        data_axes = (Axis("k_z", "1/mm", k[index[::size] // size]), Axis("k_x", "1/mm", k))
+        data_axes: tuple[Axis, ...] = (Axis("k_z", "1/mm", k[index[::size] // size]), Axis("k_x", "1/mm", k))
     else:
         shape = (len(index),)
         data_axes = (Axis("point", "1", index.astype(np.float64)),)

@@ -1,7 +1,7 @@
 """Kirchhoff modelling: what reflectors send back along rays, the linear operator of least-squares migration.
 
-With ``tau(a, p)`` the travel time of a ray from ``a`` at the surface to the pixel ``p``, every pixel sends the wavelet of
-a source ``s`` to a receiver ``r`` with two legs of delay,
+With ``tau(a, p)`` the travel time of a ray from ``a`` at the surface to the pixel ``p``, every pixel sends the wavelet
+of a source ``s`` to a receiver ``r`` with two legs of delay,
 
     y(s, r, t) = w(t) * sum_p x(p) delta(t - tau(s, p) - tau(p, r)) + noise
 
@@ -68,7 +68,8 @@ def seismic_kirchhoff(
         raise ValueError(f"expected a positive velocity and a gradient of at least 0, got {velocity} and {gradient}")
     if not 0 < wavelet_frequency * TIME_STEP < 0.25:
         raise ValueError(f"expected a wavelet frequency of 0 to {0.25 / TIME_STEP:.0f} Hz, got {wavelet_frequency}")
-    x, z = SPACING * np.arange(size), SPACING * np.arange(1, size + 1)
+    x = SPACING * np.arange(size, dtype=np.float64)
+    z = x + SPACING
     at = [np.linspace(0.0, x[-1], number) if number > 1 else x[-1:] / 2 for number in (sources, receivers)]
     legs = [travel_times(place, z, x, velocity, gradient) for place in at]
     operator = Kirchhoff(legs[0], legs[1], TIME_STEP, ricker(wavelet_frequency * TIME_STEP))
@@ -95,7 +96,7 @@ def seismic_kirchhoff(
 
 
 def travel_times(place: Floats, z: Floats, x: Floats, velocity: float, gradient: float) -> Floats:
-    """Seconds from each ``(0, place)`` to each pixel ``(z, x)``, ``(places, z, x)``, where ``v = velocity + gradient z``.
+    """Seconds from each ``(0, place)`` to each pixel ``(z, x)``, ``(places, z, x)``; ``v = velocity + gradient z``.
 
     Example:
         >>> straight = travel_times(np.zeros(1), np.array([30.0]), np.array([40.0]), 2000.0, 0.0)

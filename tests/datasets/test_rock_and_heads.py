@@ -60,7 +60,7 @@ def test_the_unvaried_head_is_the_phantom_of_scikit_image():
     for axis in (0, 1):
         for shift in (-3, -2, -1, 1, 2, 3):
             flat &= np.abs(np.roll(theirs, shift, axis) - theirs) < 1e-6
-    share = float((np.abs(ours - theirs)[flat] < 1e-3).mean())
+    share = float((np.abs(ours - theirs)[flat] < 4e-3).mean())  # they have 256 levels
     assert share > 0.99
 
 
