@@ -129,7 +129,7 @@ def check_batch(tensor: torch.Tensor, shape: tuple[int, ...], what: str) -> None
     """
     if not isinstance(tensor, torch.Tensor):
         raise ValueError(f"expected {what} as a torch tensor, got {type(tensor).__name__}")
-    if tensor.ndim < len(shape) or tuple(tensor.shape[tensor.ndim - len(shape) :]) != tuple(shape):
+    if tensor.ndim < len(shape) or tensor.shape[tensor.ndim - len(shape) :] != tuple(shape):
         raise ValueError(
             f"expected {what} of shape {tuple(shape)}, or a batch of them, got a tensor of {tuple(tensor.shape)}"
         )

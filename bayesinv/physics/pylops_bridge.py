@@ -89,17 +89,18 @@ class PylopsOperator:
 
     def compute(self, tensor: torch.Tensor, adjoint: bool, dtype: torch.dtype | None) -> torch.Tensor:
         """Run PyLops on each record; no derivatives, a fresh tensor."""
-        into, out, size, apply, from_axis, to_axis, dims = (
-            (self.data_shape, self.model_shape, math.prod(self.dims), self._adjoint, *self.channels[::-1], self.dims)
+        into, out, dims, apply = (
+            (self.data_shape, self.model_shape, self.dims, self._adjoint)
             if adjoint
-            else (self.model_shape, self.data_shape, math.prod(self.dimsd), self._forward, *self.channels, self.dimsd)
+            else (self.model_shape, self.data_shape, self.dimsd, self._forward)
         )
+        from_axis, to_axis = self.channels[::-1] if adjoint else self.channels
         dtype = dtype or _result(tensor.dtype, self.complex_model if adjoint else self.complex_data)
         batch = tensor.shape[: tensor.ndim - len(into)]
-        count = math.prod(batch)
-        records = _to_numpy(tensor).reshape(count, *into)
+        count, size = math.prod(batch), math.prod(dims)
+        records = _to_numpy(tensor)
         if from_axis:
-            records = np.moveaxis(records, 1, from_axis + 1)
+            records = np.moveaxis(records.reshape(count, *into), 1, from_axis + 1)
         records = records.reshape(count, math.prod(into))
         results = np.empty((count, size), _NUMPY.get(dtype, np.dtype(np.float32)))
         for record, result in zip(records, results, strict=True):
@@ -107,7 +108,8 @@ class PylopsOperator:
             result[...] = answer if dtype.is_complex else answer.real
         if to_axis:
             results = np.ascontiguousarray(np.moveaxis(results.reshape(count, *dims), to_axis + 1, 1))
-        return torch.from_numpy(results.reshape(*batch, *out)).to(device=tensor.device, dtype=dtype)
+        found = torch.from_numpy(results).view(*batch, *out)
+        return found if found.dtype == dtype and tensor.is_cpu else found.to(device=tensor.device, dtype=dtype)
 
     def _model_dtype(self) -> npt.DTypeLike:
         return self.op.dtype if self._complex_op and (self._complex_linear or self.complex_model) else self._real
@@ -155,6 +157,8 @@ def _check_field(tensor: torch.Tensor, is_complex: bool, what: str) -> None:
 
 
 def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    plain = tensor.detach().resolve_conj().resolve_neg().cpu()
-    array: npt.NDArray[Any] = (plain.float() if plain.dtype in (torch.bfloat16, torch.float16) else plain).numpy()
+    plain = tensor.detach().cpu()
+    if plain.dtype in (torch.bfloat16, torch.float16):
+        plain = plain.float()
+    array: npt.NDArray[Any] = plain.resolve_conj().resolve_neg().numpy()
     return array

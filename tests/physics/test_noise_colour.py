@@ -13,9 +13,8 @@ from bayesinv.physics import Covariance, GaussianNoise, Spectrum, from_scipy
 N = 12
 POWER = 1 / (0.05 + np.abs(np.fft.fftfreq(N))) ** 2
 CIRCULANT = scipy.linalg.circulant(np.fft.ifft(POWER / POWER.mean()).real)  # of unit variance
-DENSE = np.exp(-np.abs(np.subtract.outer(np.arange(N), np.arange(N))) / 3.0) * np.sqrt(
-    np.outer(*[1 + np.arange(N)] * 2)
-)
+DISTANCE = np.abs(np.subtract.outer(np.arange(N), np.arange(N)))
+DENSE = np.exp(-DISTANCE / 3.0) * np.sqrt(np.outer(*[1 + np.arange(N)] * 2))
 UNIT = DENSE / np.diag(DENSE).mean()
 COLOURS = {
     "spectrum": (lambda: Spectrum(POWER), CIRCULANT),
