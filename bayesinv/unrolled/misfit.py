@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.physics.operator import AnyOperator, NonlinearOperator, Operator, check_batch
+from bayesinv.unrolled.pulling import pulling
 
 __all__ = ["MisfitGradient", "OperatorOf", "Psi", "per_record"]
 
@@ -69,9 +70,8 @@ class MisfitGradient(nn.Module):
         check_batch(data, tuple(operator.data_shape), "data")
         if self.psi is None:
             return self._gradient(operator, estimate, data)
-        image, pull = torch.func.vjp(self.psi, estimate)[:2]
-        found: Tensor = pull(self._gradient(operator, image, data))[0]
-        return found
+        image, pull = pulling(self.psi, estimate)
+        return pull(self._gradient(operator, image, data))
 
     def _operator(self, parameters: Sequence[Tensor]) -> AnyOperator:
         if not isinstance(self.operator, (Operator, NonlinearOperator)):
@@ -87,9 +87,8 @@ class MisfitGradient(nn.Module):
         if isinstance(operator, Operator):
             return operator.adjoint(operator(image) - data)
         if self.second_order:
-            predicted, pull = torch.func.vjp(operator, image)[:2]
-            found: Tensor = pull(predicted - data)[0]
-            return found
+            predicted, pull = pulling(operator, image)
+            return pull(predicted - data)
         return operator.linearize(image.detach()).adjoint(operator(image) - data)
 
 
