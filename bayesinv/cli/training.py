@@ -67,7 +67,9 @@ def fit(
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's rate.")] = 2e-3,
     validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
-    summary: Annotated[str, typer.Option(help="What physics computes from the data: cgls, adjoint, data.")] = "cgls",
+    summary: Annotated[
+        str, typer.Option(help="What physics computes from the data: cgls, adjoint, data, residual, score, unrolled.")
+    ] = "cgls",
     baseline: Annotated[str, typer.Option(help="Classical method to compare with: cgls, regularised.")] = "cgls",
     steps: Annotated[int | None, typer.Option(min=1, help="Flow steps a level, by default by size.")] = None,
     hidden: Annotated[int | None, typer.Option(min=1, help="Hidden channels, by default by level.")] = None,
