@@ -45,6 +45,12 @@ def test_the_page_shows_it_word_for_word():
         assert name in page
 
 
+def test_the_page_lists_every_plug_in_that_is_shipped():
+    shipped = tomllib.loads((OPERATORS.parent / "pyproject.toml").read_text())["project"]["entry-points"]
+    page = (OPERATORS / "README.md").read_text()
+    assert [name for name in shipped["bayesinv.operators"] if f"| `{name}` |" not in page] == []
+
+
 @pytest.mark.slow
 def test_a_copy_is_installed_and_found_by_its_entry_point(tmp_path):
     copy, site = tmp_path / "copy", tmp_path / "site"
