@@ -1,6 +1,6 @@
 """The prior `velocity-sections`: speed of sound in layered, folded, faulted rock, growing with depth, in km/s.
 
-    x(z, x) = (v_0 + g z) exp(L(z, x) - G * L(z, x)),    cut to 1.4 to 5.5 km/s
+    x(z, x) = (v_0 + g z) exp(L(z, x) - G * L(z, x)),    cut to 1.4 to 4.5 km/s
 
 with ``L`` the layers of `bayesinv_datasets.sections` about their background, whose place the linear trend takes.
 """
@@ -21,7 +21,7 @@ from bayesinv_datasets.sections import LayeredSections, about_background, deform
 
 __all__ = ["VelocitySections", "velocity_sections"]
 
-BOUNDS = (1.4, 5.5)  # km/s
+BOUNDS = (1.4, 4.5)  # km/s
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def velocity_sections(
 
     Example:
         >>> x = velocity_sections(32).sample(2, seed=0)
-        >>> x.shape, bool((x >= 1.4).all() and (x <= 5.5).all())
+        >>> x.shape, bool((x >= 1.4).all() and (x <= 4.5).all())
         (torch.Size([2, 1, 32, 32]), True)
     """
     pairs = [check_range(n, v, low=BOUNDS[0], high=BOUNDS[1]) for n, v in (("top", top), ("bottom", bottom))]
