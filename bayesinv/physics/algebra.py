@@ -6,22 +6,15 @@ follows the chain rule: ``J(x) = J_A(B(x)) J_B(x)``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from bayesinv.physics.operator import (
-    AnyOperator,
-    Operator,
-    as_linear,
-    check_batch,
-    has_complex_data,
-    is_linear,
-)
+from bayesinv.physics.combined import Added, AddedNonlinear, Composed, ComposedNonlinear, Stacked, StackedNonlinear
+from bayesinv.physics.elementwise import Diagonal, Restriction
+from bayesinv.physics.operator import AnyOperator, as_linear, has_complex_data, is_linear
 
 __all__ = ["add", "compose", "diagonal", "identity", "restrict", "scale", "stack"]
 
@@ -135,174 +128,6 @@ def restrict(operator: AnyOperator, mask: torch.Tensor) -> Any:
         tensor([[0., 2.]])
     """
     return compose(Restriction(mask, tuple(operator.data_shape)), operator)
-
-
-class Diagonal:
-    """``y = w x``; see :func:`diagonal`."""
-
-    def __init__(self, weights: torch.Tensor, shape: tuple[int, ...]) -> None:
-        try:
-            weights.expand(shape)
-        except RuntimeError:
-            raise ValueError(f"expected weights that broadcast to {shape}, got {tuple(weights.shape)}") from None
-        self.weights, self.model_shape, self.data_shape = weights, shape, shape
-        self.complex_data = weights.is_complex()
-
-    def __call__(self, model: torch.Tensor) -> torch.Tensor:
-        """``w x``."""
-        check_batch(model, self.model_shape, "model")
-        return self._weights(model) * model
-
-    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """``conj(w) y``."""
-        check_batch(data, self.data_shape, "data")
-        return self._weights(data).conj() * data
-
-    def _weights(self, like: torch.Tensor) -> torch.Tensor:
-        return self.weights.to(like.device, like.dtype.to_complex() if self.complex_data else like.dtype.to_real())
-
-
-class Restriction:
-    """``y = x[mask]``; see :func:`restrict`."""
-
-    def __init__(self, mask: torch.Tensor, shape: tuple[int, ...]) -> None:
-        if mask.dtype != torch.bool:
-            raise ValueError(f"expected a boolean mask, got {mask.dtype}")
-        try:
-            full = mask.expand(shape)
-        except RuntimeError:
-            raise ValueError(f"expected a mask that broadcasts to {shape}, got {tuple(mask.shape)}") from None
-        self.kept = full.reshape(-1).nonzero()[:, 0]
-        if not len(self.kept):
-            raise ValueError("expected a mask that keeps something, got all false")
-        self.model_shape, self.data_shape = shape, (1, len(self.kept))
-        self.complex_data = False  # of a real model
-
-    def __call__(self, model: torch.Tensor) -> torch.Tensor:
-        """The kept values."""
-        check_batch(model, self.model_shape, "model")
-        flat = model.flatten(model.ndim - len(self.model_shape))
-        return flat.index_select(-1, self.kept.to(model.device)).unsqueeze(-2)
-
-    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """The kept values in their places, zero elsewhere."""
-        check_batch(data, self.data_shape, "data")
-        flat = data.new_zeros(*data.shape[:-2], math.prod(self.model_shape))
-        return flat.index_copy(-1, self.kept.to(data.device), data.squeeze(-2)).reshape(
-            *data.shape[:-2], *self.model_shape
-        )
-
-
-class _Combined:
-    """Parts and their shapes."""
-
-    def __init__(self, parts: Sequence[AnyOperator]) -> None:
-        self.parts = tuple(parts)
-        self.model_shape, self.data_shape = tuple(parts[-1].model_shape), tuple(parts[0].data_shape)
-
-    @property
-    def complex_data(self) -> bool:
-        return has_complex_data(self.parts[0])
-
-    def _linear(self) -> tuple[Operator, ...]:
-        return tuple(as_linear(part) for part in self.parts)
-
-
-class _Product(_Combined):
-    @property
-    def complex_data(self) -> bool:
-        answer = False
-        for part in reversed(self.parts):  # a part of complex models may have real data, as a real part has
-            answer = has_complex_data(part) or (answer and not getattr(part, "complex_model", False))
-        return answer
-
-    def __call__(self, model: torch.Tensor) -> torch.Tensor:
-        return reduce(lambda x, part: part(x), reversed(self.parts), model)
-
-
-class Composed(_Product):
-    """``A B x``; see :func:`compose`."""
-
-    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """``B^H A^H y``."""
-        return reduce(lambda y, part: part.adjoint(y), self._linear(), data)
-
-
-class ComposedNonlinear(_Product):
-    """``F(G(x))``; see :func:`compose`."""
-
-    def linearize(self, model: torch.Tensor) -> Operator:
-        """``J_F(G(x)) J_G(x)``."""
-        factors: list[Operator] = []
-        for part in reversed(self.parts):
-            factors.insert(0, _linearized(part, model))
-            model = part(model)
-        return Composed(factors)
-
-
-class _Sum(_Combined):
-    def __call__(self, model: torch.Tensor) -> torch.Tensor:
-        return reduce(torch.add, [part(model) for part in self.parts])
-
-
-class Added(_Sum):
-    """``A x + B x``; see :func:`add`."""
-
-    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """``A^H y + B^H y``."""
-        return reduce(torch.add, [part.adjoint(data) for part in self._linear()])
-
-
-class AddedNonlinear(_Sum):
-    """``F(x) + G(x)``; see :func:`add`."""
-
-    def linearize(self, model: torch.Tensor) -> Operator:
-        """``J_F(x) + J_G(x)``."""
-        return Added([_linearized(part, model) for part in self.parts])
-
-
-class _Experiments(_Combined):
-    def __init__(self, parts: Sequence[AnyOperator]) -> None:
-        super().__init__(parts)
-        self.shapes = [tuple(part.data_shape) for part in parts]
-        self.on_one_grid = len({shape[1:] for shape in self.shapes}) == 1
-        self.sizes = [shape[0] if self.on_one_grid else math.prod(shape) for shape in self.shapes]
-        self.data_shape = (sum(self.sizes), *self.shapes[0][1:]) if self.on_one_grid else (1, sum(self.sizes))
-
-    def __call__(self, model: torch.Tensor) -> torch.Tensor:
-        records = [part(model) for part in self.parts]
-        if not self.on_one_grid:
-            records = [
-                y.flatten(y.ndim - len(shape)).unsqueeze(-2) for y, shape in zip(records, self.shapes, strict=True)
-            ]
-        return torch.cat(records, dim=-len(self.data_shape) if self.on_one_grid else -1)
-
-    def split(self, data: torch.Tensor) -> list[torch.Tensor]:
-        """The data of each experiment."""
-        check_batch(data, self.data_shape, "data")
-        records = torch.split(data, self.sizes, dim=-len(self.data_shape) if self.on_one_grid else -1)
-        batch = data.shape[: data.ndim - len(self.data_shape)]
-        return [y.reshape(*batch, *shape) for y, shape in zip(records, self.shapes, strict=True)]
-
-
-class Stacked(_Experiments):
-    """``[A x; B x]``; see :func:`stack`."""
-
-    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
-        """``A^H y_1 + B^H y_2``."""
-        return reduce(torch.add, [part.adjoint(y) for part, y in zip(self._linear(), self.split(data), strict=True)])
-
-
-class StackedNonlinear(_Experiments):
-    """``[F(x); G(x)]``; see :func:`stack`."""
-
-    def linearize(self, model: torch.Tensor) -> Operator:
-        """``[J_F(x); J_G(x)]``."""
-        return Stacked([_linearized(part, model) for part in self.parts])
-
-
-def _linearized(operator: AnyOperator, model: torch.Tensor) -> Operator:
-    return operator if isinstance(operator, Operator) else operator.linearize(model)
 
 
 def _some(operators: Sequence[AnyOperator]) -> None:

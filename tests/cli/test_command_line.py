@@ -82,7 +82,7 @@ def test_operators_lists_operators_and_priors() -> None:
 
 
 def test_check_passes_for_an_installed_operator() -> None:
-    assert "all 10 checks passed" in run("check", "deblur", "--set", "size=12")
+    assert "deblur: all 15 checks passed" in run("check", "deblur", "--set", "size=12")
 
 
 def test_a_failing_check_ends_with_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
