@@ -12,7 +12,7 @@ from torch import Tensor
 from unrolled_maps import Curved, Warp, blur, masked, matrix
 
 from bayesinv.physics import Calls, from_pylops
-from bayesinv.reversible import Chain, plain
+from bayesinv.reversible import Chain, guard, plain
 from bayesinv.unrolled import IRIM, MisfitGradient, irim_layer, irim_loop, per_record
 from bayesinv.unrolled.calls import watched
 
@@ -153,6 +153,23 @@ def test_operators_of_records_are_a_loop_over_the_records() -> None:
         alone.load_state_dict(together.state_dict())
         torch.testing.assert_close(alone.eval()(y[i : i + 1]), found[i : i + 1], rtol=1e-11, atol=1e-12)
     same_gradients(together, y, numbers)
+
+
+def test_a_wider_stream_keeps_complex_data_and_numbers_of_operators() -> None:
+    """The condition of a guarded loop is widened, too: complex data stay complex, integers integers."""
+    transform = from_pylops(pylops.signalprocessing.FFT(6, real=False, dtype="complex128"))
+    matrices = [matrix((1, 6), (1, 6), seed=i) for i in range(2)]
+    y, numbers = torch.randn(2, 1, 6), torch.tensor([1, 0])
+    for network, data in (
+        (small(transform).float(), (torch.complex(y, y.flip(0)),)),
+        (small(per_record(matrices), shape=(1, 6)).float(), (y, numbers)),
+    ):
+        expected = network(*data).detach()
+        first = gradients(network, *data)
+        guard(network.loop, stream=torch.float64)
+        torch.testing.assert_close(network(*data).detach(), expected, rtol=1e-5, atol=1e-5)
+        for one, other in zip(gradients(network, *data), first, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()) + 1e-7)
 
 
 def test_the_jacobian_may_be_taken_as_constant() -> None:
