@@ -3,6 +3,7 @@
     (1/v^2) d^2 u0/dt^2 - laplace u0 = s,      (1/v^2) d^2 u/dt^2 - laplace u = (2 dv / v^3) d^2 u0/dt^2
 
 with ``dv = v x`` about a known background ``v`` that grows with depth, ``y(s, r, t) = u(p_r, t) + noise``, by deepwave.
+Sources and receivers lie in a layer of the velocity ``top`` above the image.
 
 Sources: A. Tarantola, Geophysics 49 (1984) 1259, doi:10.1190/1.1441754; A. Richardson, Deepwave,
 doi:10.5281/zenodo.8381177.
@@ -37,10 +38,10 @@ def seismic_born(
     It needs deepwave: pip install 'bayesinv[wave]'.
 
     Args:
-        size: pixels of 10 m along depth ``z`` and ``x``.
+        size: pixels of 10 m along depth ``z``, from 110 m below the survey, and ``x``.
         sources: how many, evenly over the line, by default ``size / 16``.
         receivers: how many, evenly over the line, by default ``size / 2``.
-        samples: of 4 ms, by default ``3 size + 16``.
+        samples: of 4 ms, by default ``3 size + 48``.
         frequency: peak of the Ricker wavelet in Hz.
         top: velocity of the background at the top, in km/s.
         bottom: at the bottom.
@@ -95,7 +96,9 @@ class Born:
 
     def _forward(self, images: torch.Tensor) -> torch.Tensor:
         velocity = torch.from_numpy(self.background).to(images).expand(len(images), -1, -1)
-        return self.plan.record(velocity, velocity * images[:, 0], fastest=self.fastest)
+        return self.plan.record(
+            velocity, velocity * images[:, 0], above=float(self.background[0, 0]), fastest=self.fastest
+        )
 
     def _adjoint(self, data: torch.Tensor) -> torch.Tensor:
         return transpose(self._forward, (len(data), *self.model_shape), data)
@@ -108,5 +111,5 @@ def _by_differences(operator: Operator) -> tuple[torch.Tensor, torch.Tensor]:
     velocity, step = torch.from_numpy(operator.background), 1e-4  # of steps, well below the margin of 1e-3
     two = torch.stack([velocity * (1 + sign * step * x[0]) for sign in (1, -1)])
     with torch.no_grad():
-        after, before = operator.plan.record(two, fastest=operator.fastest)
+        after, before = operator.plan.record(two, above=float(velocity[0, 0]), fastest=operator.fastest)
     return operator(x), (after - before) / (2 * step)

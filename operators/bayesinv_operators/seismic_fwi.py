@@ -1,15 +1,19 @@
 """Full-waveform inversion: the whole seismic record as a nonlinear function of the velocity.
 
-    (1/x^2) d^2 u / dt^2 - laplace u = s(t) delta(p - p_s),    y(s, r, t) = u(p_r, t) + noise
+    (1/x^2) d^2 u / dt^2 - laplace u = s(t) delta(p - p_s),    y(s, r, t) = u(p_r, t) - u_0(p_r, t) + noise
 
-with the velocity ``x(z, p)`` in km/s, by deepwave. Its linearisation is Born modelling, whose adjoint is the gradient
-of full-waveform inversion. Half a period too far from the truth the misfit has other minima (cycle skipping).
+with the velocity ``x(z, p)`` in km/s below 110 m of water (1.5 km/s) that hold the survey, by deepwave. The
+direct wave ``u_0``, that of water everywhere, is taken away: it says nothing of ``x``. The linearisation is Born
+modelling, whose adjoint is the gradient of full-waveform inversion. Half a period too far from the truth the misfit has
+other minima (cycle skipping).
 
 Sources: A. Tarantola, Geophysics 49 (1984) 1259, doi:10.1190/1.1441754; J. Virieux, S. Operto, Geophysics 74 (2009)
 WCC1, doi:10.1190/1.3238367; A. Richardson, Deepwave, doi:10.5281/zenodo.8381177.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -19,6 +23,8 @@ from bayesinv_operators.seismic_survey import BOUNDS, Survey, survey
 from bayesinv_operators.waves import transpose
 
 __all__ = ["Waveforms", "seismic_fwi"]
+
+WATER = 1.5  # km/s
 
 
 def seismic_fwi(
@@ -35,10 +41,10 @@ def seismic_fwi(
     It needs deepwave: pip install 'bayesinv[wave]'.
 
     Args:
-        size: pixels of 10 m along depth ``z`` and ``x``.
+        size: pixels of 10 m along depth ``z``, from 110 m below the survey, and ``x``.
         sources: how many, evenly over the line, by default ``size / 16``.
         receivers: how many, evenly over the line, by default ``size / 2``.
-        samples: of 4 ms, by default ``3 size + 16``.
+        samples: of 4 ms, by default ``3 size + 48``.
         frequency: peak of the Ricker wavelet in Hz.
         noise: relative noise level, or a pair from which each record draws its own.
 
@@ -52,7 +58,7 @@ def seismic_fwi(
         GaussianNoise(noise),
         name="seismic-fwi",
         title=f"Full waveforms, {plan.sources} sources, {plan.receivers} receivers, Ricker of {frequency:g} Hz",
-        equation="(1/x^2) d^2 u/dt^2 - laplace u = s(t) delta(p - p_s);  y(s, r, t) = u(p_r, t) + noise",
+        equation="(1/x^2) d^2 u/dt^2 - laplace u = s(t) delta(p - p_s);  y(s, r, t) = u(p_r, t) - direct wave + noise",
         model_axes=plan.model_axes,
         data_axes=plan.data_axes,
         quantity="velocity",
@@ -69,10 +75,11 @@ def seismic_fwi(
 
 
 class Waveforms:
-    """The records of a survey as a function of velocity in km/s."""
+    """The records of a survey as a function of velocity in km/s, below a layer of known velocity."""
 
-    def __init__(self, plan: Survey) -> None:
-        self.plan = plan
+    def __init__(self, plan: Survey, *, above: float = WATER) -> None:
+        self.plan, self.above = plan, above
+        self._directs: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
         self.model_shape, self.data_shape = (1, plan.size, plan.size), plan.data_shape
 
     def __call__(self, model: torch.Tensor) -> torch.Tensor:
@@ -86,7 +93,22 @@ class Waveforms:
         if not (low >= BOUNDS[0] and high <= BOUNDS[1]):
             raise ValueError(f"expected velocities of {BOUNDS[0]} to {BOUNDS[1]} km/s, got {low:.3g} to {high:.3g}")
         batch = model.shape[: model.ndim - 3]
-        return self.plan.record(model.reshape(-1, *self.model_shape[1:])).reshape(*batch, *self.data_shape)
+        velocity = model.reshape(-1, *self.model_shape[1:])
+        records = self.plan.record(velocity, above=self.above) - self._direct(velocity)
+        return records.reshape(*batch, *self.data_shape)
+
+    def _direct(self, like: torch.Tensor) -> torch.Tensor:
+        """The record of water everywhere, in a tensor's dtype and on its device."""
+        key = (like.dtype, like.device)
+        if key not in self._directs:
+            with torch.inference_mode(False), torch.no_grad():
+                water = torch.full(self.model_shape, self.above, dtype=like.dtype, device=like.device)
+                self._directs[key] = self.plan.record(water, above=self.above)
+        return self._directs[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the direct waves, which are computed again at first use."""
+        return self.__dict__ | {"_directs": {}}
 
     def linearize(self, model: torch.Tensor) -> Operator:
         """Born modelling about a velocity, or about each of a batch of them."""
@@ -98,7 +120,7 @@ class Waveforms:
             return about.reshape(-1, *self.model_shape[1:]).repeat(len(images) // max(1, lead.numel()), 1, 1).to(images)
 
         def forward(images: torch.Tensor) -> torch.Tensor:
-            return self.plan.record(background(images), images[:, 0])
+            return self.plan.record(background(images), images[:, 0], above=self.above)
 
         def adjoint(data: torch.Tensor) -> torch.Tensor:
             return transpose(forward, (len(data), *self.model_shape), data)
@@ -126,4 +148,4 @@ def _by_the_green_function(operator: Waveforms) -> tuple[torch.Tensor, torch.Ten
     green[..., 0] = 0
     field = SPACING**2 * np.fft.irfft(green * wavelet, steps)[..., ::fine][..., : plan.samples] * far[..., None]
     image = torch.full(operator.model_shape, velocity, dtype=torch.float64)
-    return operator(image)[0] * torch.from_numpy(far)[..., None], torch.from_numpy(field)
+    return plan.record(image, above=velocity)[0] * torch.from_numpy(far)[..., None], torch.from_numpy(field)

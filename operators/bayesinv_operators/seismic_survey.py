@@ -1,4 +1,4 @@
-"""A seismic survey on a line at the surface, in the acoustic wave equation: what Born and full waveforms share.
+"""A seismic survey on a line in a known layer above the image, acoustic: what Born and full waveforms share.
 
     (1/v^2) d^2 u / dt^2 - laplace u = s(t) delta(p - p_s),    y(s, r, t) = u(p_r, t)
 
@@ -25,7 +25,8 @@ __all__ = ["BOUNDS", "SPACING", "Survey", "survey"]
 SPACING = 10.0  # m
 TIME_STEP = 0.004  # s
 BOUNDS = (1.4, 4.5)  # km/s
-DEPTH = 1  # pixels below the first row
+LAYER = 12  # pixels of a known layer above the image, which hold sources and receivers
+DEPTH = 1  # of these, pixels below the first row of the layer
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Survey:
 
     @property
     def model_axes(self) -> tuple[Axis, ...]:
-        """Depth and place in m."""
+        """Depth below the survey and place along it, in m."""
         position = SPACING * np.arange(self.size)
-        return Axis("z", "m", position), Axis("x", "m", position)
+        return Axis("z", "m", position + SPACING * (LAYER - DEPTH)), Axis("x", "m", position)
 
     @property
     def data_axes(self) -> tuple[Axis, ...]:
@@ -58,12 +59,17 @@ class Survey:
         return Axis("source", "m", sources), Axis("receiver", "m", receivers), Axis("time", "s", time)
 
     def record(
-        self, velocity: torch.Tensor, contrast: torch.Tensor | None = None, *, fastest: float = BOUNDS[1]
+        self,
+        velocity: torch.Tensor,
+        contrast: torch.Tensor | None = None,
+        *,
+        above: float,
+        fastest: float = BOUNDS[1],
     ) -> torch.Tensor:
         """Traces ``(batch, 1, sources, receivers, samples)`` of velocities ``(batch, z, x)`` in km/s.
 
-        With a contrast ``dv (batch, z, x)`` in km/s, the waves that it scatters once (Born) instead. The solver's step
-        is short enough for the ``fastest`` velocity, in km/s.
+        With a contrast ``dv (batch, z, x)`` in km/s, the waves that it scatters once (Born) instead. The layer
+        above the image has a velocity ``above``; the solver's step is short enough for the ``fastest``, in km/s.
         """
         solver: Any = deepwave(self.name)
         fine = substeps(TIME_STEP, SPACING, 1e3 * fastest)
@@ -80,14 +86,20 @@ class Survey:
             "max_vel": 1e3 * fastest,
         }
         places = self._places(self._columns(self.receivers)).expand(shots, -1, -1).contiguous()
-        speed = 1e3 * each_shot(velocity)
+        fill = torch.nn.functional.pad
+        speed = 1e3 * each_shot(fill(velocity, (0, 0, LAYER, 0), value=above))
         if contrast is None:
             traces = solver.scalar(speed, SPACING, step, receiver_locations=places, **settings).receiver_amplitudes
         else:
             with warnings.catch_warnings():  # it says that contrasts go on into the absorbing layer, as ours do
                 warnings.simplefilter("ignore", solver.MigrationWarning)
                 scattered = solver.scalar_born(
-                    speed, SPACING, step, dv=1e3 * each_shot(contrast), sc_receiver_locations=places, **settings
+                    speed,
+                    SPACING,
+                    step,
+                    dv=1e3 * each_shot(fill(contrast, (0, 0, LAYER, 0))),
+                    sc_receiver_locations=places,
+                    **settings,
                 )
             traces = scattered.sc_receiver_amplitudes
         return traces[..., ::fine].reshape(len(velocity), *self.data_shape)
@@ -118,7 +130,7 @@ def survey(
     deepwave(name)
     sources = max(1, size // 16) if sources is None else sources
     receivers = max(1, size // 2) if receivers is None else receivers
-    samples = 3 * size + 16 if samples is None else samples
+    samples = 3 * size + 48 if samples is None else samples
     if size < 8 or samples < 2 or not (1 <= sources <= size and 1 <= receivers <= size):
         raise ValueError(
             f"expected a size from 8, samples, and 1 to size sources and receivers, got {size}, {samples}, "
