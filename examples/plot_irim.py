@@ -36,7 +36,7 @@ def pairs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 # operator twice forward and four times in the backward pass.
 
 torch.manual_seed(0)
-x, y = pairs(480, seed=1)
+x, y = pairs(384, seed=1)
 held, data = pairs(64, seed=2)
 network = IRIM(A, iterations=3, memory=5, hidden=24, dilations=(1, 2))
 history = train_estimator(network, x, y, epochs=4, batch_size=16, learning_rate=2e-2, held=(held, data))
