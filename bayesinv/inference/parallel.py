@@ -69,7 +69,7 @@ def _on_cluster(
         from distributed import Client, as_completed
     except ImportError as error:
         raise ImportError(f"a Dask cluster ({address}) needs a package: pip install 'bayesinv[cluster]'") from error
-    with Client(address) as client:
+    with Client(address) as client:  # type: ignore[no-untyped-call, unused-ignore]
         futures = [client.submit(function, *one, pure=False) for one in arguments]
-        for future in as_completed(futures):
+        for future in as_completed(futures):  # type: ignore[no-untyped-call, unused-ignore]
             advance(future.result())

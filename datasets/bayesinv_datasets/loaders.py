@@ -1,4 +1,4 @@
-"""Your own images and records from files, as labelled arrays: `load_array`; as a prior: `bayesinv_datasets.image_files`.
+"""Your own images and records from files, as labelled arrays (a prior of them: `bayesinv_datasets.image_files`).
 
 | file | needs | axes |
 |---|---|---|
@@ -35,7 +35,8 @@ def load_array(path: str | Path, *, variable: str | None = None) -> xr.DataArray
     Raises:
         FileNotFoundError: if there is none.
         ImportError: if the package that reads the format is not installed; the message says how to install it.
-        ValueError: if the ending is unknown, the file damaged, the variable not told or not there, or a value no number.
+        ValueError: if the ending is unknown, the file damaged, the variable not told or not there,
+            or a value no number.
 
     Example:
         >>> import tempfile

@@ -19,6 +19,7 @@ PRIORS = {
     "shepp-logan": (32, 64),
     "matern": (32, 64),
     "retina": (32, 64),
+    "brain": (32, 64),
 }
 CHANNELS = {"elastic-sections": 3, "frequency-slices": 2}
 FACTORIES = {point.name: point.load() for point in entry_points(group="bayesinv.priors") if point.name in PRIORS}
