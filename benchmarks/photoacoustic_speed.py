@@ -1,6 +1,7 @@
 """Time of the photoacoustic operators on a batch of 32 images of 64 x 64: python benchmarks/photoacoustic_speed.py.
 
-Best of several runs, float32, all cores of the machine (OMP_NUM_THREADS sets how many). The last line is one JSON
+Best of several runs, float32: wall time on all cores (OMP_NUM_THREADS sets how many; on a busy machine threads wait for
+each other), and time of the processor on one thread. The last line is one JSON
 object.
 """
 
@@ -18,15 +19,24 @@ from bayesinv_operators.photoacoustic_ring import photoacoustic_ring
 BATCH, SIZE, RUNS = 32, 64, 20
 
 
-def milliseconds(call: Callable[[], object]) -> float:
+def milliseconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Best of `RUNS` calls, after two to warm up."""
     times = []
     for run in range(RUNS + 2):
-        start = time.perf_counter()
+        start = clock()
         call()
         if run > 1:
-            times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+            times.append(clock() - start)
+    return round(1e3 * min(times), 2)
+
+
+def processor_milliseconds(call: Callable[[], object]) -> float:
+    """Time of the processor on one thread, which other work on the machine does not change much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    best = milliseconds(call, time.process_time)
+    torch.set_num_threads(threads)
+    return best
 
 
 def main() -> None:
@@ -41,8 +51,12 @@ def main() -> None:
         x = torch.randn(BATCH, *operator.model_shape)
         with torch.no_grad():
             y = operator(x)
-            figures[f"{name}_forward_ms"] = round(milliseconds(lambda a=operator, x=x: a(x)), 2)
-            figures[f"{name}_adjoint_ms"] = round(milliseconds(lambda a=operator, y=y: a.adjoint(y)), 2)
+            for way, call in (
+                ("forward", lambda a=operator, x=x: a(x)),
+                ("adjoint", lambda a=operator, y=y: a.adjoint(y)),
+            ):
+                figures[f"{name}_{way}_ms"] = milliseconds(call)
+                figures[f"{name}_{way}_processor_ms"] = processor_milliseconds(call)
         print(f"{name}: {figures[f'{name}_forward_ms']} ms, adjoint {figures[f'{name}_adjoint_ms']} ms")
     print(json.dumps(figures))
 
