@@ -12,13 +12,15 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from torch import Tensor
 
 from bayesinv.physics import Axis, ForwardModel
+
+if TYPE_CHECKING:
+    import zarr
 
 __all__ = ["create_store", "missing_chunks", "read_arrays", "read_record", "write_chunk"]
 
@@ -43,6 +45,8 @@ def create_store(
         like: some pairs, whose dtypes the arrays get.
         record: what tells this set from another, as JSON.
     """
+    import zarr
+
     image_dims = [f"image_{axis.name}" for axis in forward.model_axes]
     data_dims = [f"data_{axis.name}" for axis in forward.data_axes]
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -75,6 +79,8 @@ def create_store(
 
 def write_chunk(path: Path, start: int, pairs: Sequence[Tensor]) -> None:
     """Stores whole chunks of pairs from number ``start`` on."""
+    import zarr
+
     group = zarr.open_group(path, mode="r+")
     for name, tensor in zip(("x", "y", "sigma"), pairs, strict=True):
         _array(group, name)[start : start + len(tensor)] = tensor.cpu().numpy()
@@ -82,6 +88,8 @@ def write_chunk(path: Path, start: int, pairs: Sequence[Tensor]) -> None:
 
 def missing_chunks(path: Path) -> list[tuple[int, int]]:
     """``(start, stop)`` of every chunk that is not there yet."""
+    import zarr
+
     sigma = _array(zarr.open_group(path, mode="r"), "sigma")
     n, chunk = sigma.shape[0], sigma.chunks[0]
     starts = range(0, n, chunk)
@@ -96,6 +104,8 @@ def read_record(path: Path) -> dict[str, Any]:
         FileNotFoundError: if there is nothing at the path.
         ValueError: if what is there is no store of pairs.
     """
+    import zarr
+
     if not path.exists():
         raise FileNotFoundError(f"expected a store of pairs, found nothing at {path}")
     try:
@@ -114,6 +124,8 @@ def read_arrays(path: Path, index: int | slice) -> tuple[np.ndarray, np.ndarray,
     Raises:
         ValueError: if some are not there yet, or damaged.
     """
+    import zarr
+
     missing = missing_chunks(path)
     if missing:
         pairs = sum(stop - start for start, stop in missing)
@@ -136,6 +148,8 @@ def _add_axis(group: zarr.Group, axis: Axis, name: str) -> None:
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    import zarr
+
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise ValueError(f"expected an array {name!r} in the store, got a group")
