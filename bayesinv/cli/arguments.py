@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Settings", "counting", "output_file", "parse_settings", "posterior_file"]
+__all__ = ["Settings", "counting", "output_file", "output_folder", "parse_settings", "posterior_file"]
 
 Settings = Annotated[
     list[str] | None,
@@ -55,14 +55,24 @@ def output_file(path: Path) -> Path:
     Raises:
         OSError: if the folder cannot be made or written.
     """
+    output_folder(path)
+    if path.is_dir():
+        raise ValueError(f"expected a file to write, got the folder {path}")
+    return path
+
+
+def output_folder(path: Path) -> Path:
+    """The path, once the folder around it is there and can be written; asked before any long work.
+
+    Raises:
+        OSError: if that folder cannot be made or written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise OSError(error.errno, f"expected a place that can be written, got {path}: {error.strerror}") from error
-    if path.is_dir():
-        raise ValueError(f"expected a file to write, got the folder {path}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Observed data from files: one record of a ``.npy`` array, a netCDF variable or a stored set of pairs."""
+"""Observed data from files: one record of a ``.npy`` array, a netCDF variable or a store of pairs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_observed(path: Path, shape: tuple[int, ...], record: int | None) -> Obs
     """One record of a file.
 
     Args:
-        path: ``.npy``, or netCDF with one variable or one called ``y`` or ``data``; also what `simulate` writes.
+        path: ``.npy``, netCDF with one variable or one called ``y`` or ``data``, or a store that `simulate` wrote.
         shape: ``data_shape`` of the posterior's operator.
         record: which record, where the file holds several.
 
@@ -33,12 +33,14 @@ def read_observed(path: Path, shape: tuple[int, ...], record: int | None) -> Obs
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged or of another kind, or the record is not told or not there.
     """
+    if path.suffix == ".zarr":
+        return _pair(path, shape, record)
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of data, found no file {path}")
     if path.suffix == ".npy":
         return Observed(_one(_array(path), shape, record, path)[0])
     if path.suffix not in (".nc", ".nc4", ".cdf"):
-        raise ValueError(f"expected data in a .npy or .nc file, got {path}")
+        raise ValueError(f"expected data in a .npy or .nc file, or a .zarr store of pairs, got {path}")
     dataset = _dataset(path)
     name = next((name for name in ("y", "data") if name in dataset), None)
     if name is None:
@@ -46,13 +48,19 @@ def read_observed(path: Path, shape: tuple[int, ...], record: int | None) -> Obs
             listed = ", ".join(map(str, dataset.data_vars)) or "none"
             raise ValueError(f"expected one variable, or one called y or data, in {path}, got {listed}")
         name = str(next(iter(dataset.data_vars)))
-    y, index = _one(dataset[name], shape, record, path)
-    if dataset.attrs.get("bayesinv_kind") != "pairs":
-        return Observed(y)
-    import json
+    return Observed(_one(dataset[name], shape, record, path)[0])
 
-    y = y.assign_attrs(operator=json.loads(dataset.attrs["bayesinv_record"])["operator"])
-    return Observed(y, float(dataset["sigma"][index]), dataset["x"][index].to_numpy())
+
+def _pair(path: Path, shape: tuple[int, ...], record: int | None) -> Observed:
+    """One of a store of pairs, with what it knows: operator, noise level, true image."""
+    import xarray as xr
+
+    from bayesinv.inference.pair_store import read_arrays, read_record
+
+    operator = read_record(path)["operator"]
+    x, y, sigma = read_arrays(path, slice(None))
+    one, index = _one(xr.DataArray(y, attrs={"operator": operator}), shape, record, path)
+    return Observed(one, float(sigma[index]), x[index])
 
 
 def _array(path: Path) -> Any:

@@ -21,7 +21,7 @@ PosteriorPath = Annotated[
 def sample(
     posterior: PosteriorPath,
     data: Annotated[Path, typer.Argument(help="Observed data: .npy, or .nc with one variable or one called y or data; "
-                                         "also a file of pairs.")],
+                                         "also a .zarr store of pairs.")],
     samples: Annotated[int, typer.Option("--samples", "-n", min=2, help="How many images to draw.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Sample i depends on (seed, i) only.")] = 1,
     refine: Annotated[int, typer.Option(min=0, help="Data-consistency steps on each sample, such as 8.")] = 0,
@@ -111,7 +111,7 @@ def report(
 
 
 VERBS: dict[Callable[..., None], str] = {
-    sample: "bayesinv sample runs/deblur pairs.nc --record 0 --refine 8 --out runs/deblur/samples.nc",
+    sample: "bayesinv sample runs/deblur pairs.zarr --record 0 --refine 8 --out runs/deblur/samples.nc",
     diagnose: "bayesinv diagnose runs/deblur --simulations 200",
     report: "bayesinv report runs/deblur/samples.nc --out runs/deblur/report.html",
 }

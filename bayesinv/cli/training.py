@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bayesinv.cli.arguments import Settings, output_file, parse_settings
+from bayesinv.cli.arguments import Settings, output_folder, parse_settings
 from bayesinv.cli.console import OUT
 
 __all__ = ["VERBS"]
@@ -20,11 +20,16 @@ def simulate(
     name: Operator,
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many pairs of image and data.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Pair i depends on (seed, i) only.")] = 0,
-    out: Annotated[Path, typer.Option(help="netCDF file to write: x, y, sigma, axes, provenance.")] = Path("pairs.nc"),
+    out: Annotated[
+        Path, typer.Option(help="Zarr store to write: x, y, sigma, axes, provenance; an unfinished one goes on.")
+    ] = Path("pairs.zarr"),
+    workers: Annotated[
+        str, typer.Option(metavar="NUMBER|ADDRESS", help="Processes here, or a Dask scheduler such as tcp://host:8786.")
+    ] = "1",
     settings: Settings = None,
 ) -> None:
     """Draw images from the operator's prior, compute their noisy data, and store the pairs."""
-    output_file(out)
+    output_folder(out)
     from bayesinv.inference import load_problem
     from bayesinv.inference import simulate as run_simulation
     from bayesinv.inference.progress import progress_bar
@@ -32,7 +37,10 @@ def simulate(
     problem = load_problem(name, **parse_settings(settings))
     with progress_bar(True) as bar:
         bar.start("simulating", number)
-        run_simulation(problem, number, seed=seed, out=out, advance=bar.advance)
+        run_simulation(
+            problem, number, seed=seed, out=out, advance=bar.advance,
+            workers=int(workers) if workers.lstrip("-").isdigit() else workers,
+        )  # fmt: skip
     OUT.print(f"{number} pairs of {problem!r} in {out}", highlight=False)
 
 
@@ -41,8 +49,8 @@ def fit(
     simulations: Annotated[
         str,
         typer.Option(
-            metavar="NUMBER|FILE|fresh",
-            help="How many pairs to simulate, or a file made by `bayesinv simulate`, or 'fresh': new at every step.",
+            metavar="NUMBER|STORE|fresh",
+            help="How many pairs to simulate, or a store made by `bayesinv simulate`, or 'fresh': new at every step.",
         ),
     ] = "4000",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs; the schedules follow from it.")] = 10,
@@ -59,7 +67,9 @@ def fit(
     learning_rate: Annotated[float, typer.Option(help="Peak of Adam's rate.")] = 2e-3,
     validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
-    summary: Annotated[str, typer.Option(help="What physics computes from the data: cgls, adjoint, data.")] = "cgls",
+    summary: Annotated[
+        str, typer.Option(help="What physics computes from the data: cgls, adjoint, data, residual, score, unrolled.")
+    ] = "cgls",
     baseline: Annotated[str, typer.Option(help="Classical method to compare with: cgls, regularised.")] = "cgls",
     steps: Annotated[int | None, typer.Option(min=1, help="Flow steps a level, by default by size.")] = None,
     hidden: Annotated[int | None, typer.Option(min=1, help="Hidden channels, by default by level.")] = None,
@@ -90,18 +100,20 @@ def fit(
 
 
 def _simulations(given: str) -> int | str | None:
-    """A number, a file, or ``None`` for fresh pairs."""
+    """A number, a store, or ``None`` for fresh pairs."""
     if given == "fresh":
         return None
     try:
         return int(given)
     except ValueError:
-        if not Path(given).is_file():
-            raise ValueError(f"expected --simulations as a number, a file of pairs or 'fresh', got {given!r}") from None
+        if not Path(given).is_dir():
+            raise ValueError(
+                f"expected --simulations as a number, a store of pairs or 'fresh', got {given!r}"
+            ) from None
         return given
 
 
 VERBS: dict[Callable[..., None], str] = {
-    simulate: "bayesinv simulate deblur -n 500 --set size=32 --out pairs.nc",
+    simulate: "bayesinv simulate deblur -n 500 --set size=32 --out pairs.zarr",
     fit: "bayesinv fit deblur --set size=32 --simulations 2000 --epochs 10 --out runs/deblur",
 }

@@ -9,6 +9,9 @@ from typing import Any
 from torch import nn
 
 from bayesinv.flows import DenseSummary, Flow, UNet, glow
+from bayesinv.inference.summaries import data_channels
+from bayesinv.physics import ForwardModel
+from bayesinv.unrolled import UnrolledSummary
 
 __all__ = ["Architecture", "build_networks", "describe_custom"]
 
@@ -24,6 +27,8 @@ class Architecture:
     hidden: tuple[int, ...]
     widths: tuple[int, ...]
     features: int
+    iterations: int = 0  # of the i-RIM before the summary network, if there is one
+    memory: int = 0
 
     @classmethod
     def default(
@@ -34,6 +39,7 @@ class Architecture:
         steps: int | None = None,
         hidden: int | None = None,
         levels: int | None = None,
+        unrolled: bool = False,
     ) -> Architecture:
         """What trains well on a CPU in minutes at 16 to 64 pixels a side; ``None`` takes the default."""
         space = shape[1:]
@@ -50,6 +56,8 @@ class Architecture:
             hidden=hiddens,
             widths=(48, 64, 96, *[96] * levels)[:levels],
             features=24,
+            iterations=4 * unrolled,
+            memory=max(3, shape[0]) * unrolled,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +79,7 @@ class Architecture:
 
 
 def build_networks(
-    design: Architecture, flow: str | Flow | nn.Module, summary_network: str | nn.Module
+    design: Architecture, flow: str | Flow | nn.Module, summary_network: str | nn.Module, forward: ForwardModel
 ) -> tuple[Flow, nn.Module]:
     """The flow and the summary network of a design, or the user's own in their place.
 
@@ -80,14 +88,22 @@ def build_networks(
     """
     channels, rank = design.shape[0], len(design.shape) - 1
     network: nn.Module
+    images = design.summary_channels
+    if design.iterations:  # the state of the i-RIM and the noise level take the place of the data
+        images += channels + design.memory - data_channels(forward)
     if isinstance(summary_network, nn.Module):
         network = summary_network
     elif summary_network != "unet":
         raise ValueError(f"expected summary_network 'unet' or a module, got {summary_network!r}")
     elif rank:
-        network = UNet(design.summary_channels, 2 * channels, rank=rank, widths=design.widths, features=design.features)
+        network = UNet(images, 2 * channels, rank=rank, widths=design.widths, features=design.features)
     else:
-        network = DenseSummary(design.summary_channels, design.features)
+        network = DenseSummary(images, design.features)
+    if design.iterations and network is not summary_network:
+        network = UnrolledSummary(
+            forward.operator, network, data_channels=data_channels(forward),
+            iterations=design.iterations, memory=design.memory,
+        )  # fmt: skip
     if isinstance(flow, Flow):
         return flow, network
     if flow != "glow":

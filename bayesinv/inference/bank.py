@@ -41,6 +41,7 @@ def simulate_bank(
     n: int,
     seed: int,
     *,
+    fiducial: Tensor | None = None,
     pairs: tuple[Tensor, Tensor, Tensor] | None = None,
     keep_data: bool = True,
     advance: Callable[[int], None] | None = None,
@@ -52,6 +53,7 @@ def simulate_bank(
         summary: which summary.
         n: how many pairs.
         seed: of the pairs.
+        fiducial: the image at which the summary is computed, if it is at one.
         pairs: ``(x, y, sigma)`` that were simulated before.
         keep_data: whether ``y`` is kept; training needs only ``x`` and ``c``.
         advance: called with the number of pairs done.
@@ -63,7 +65,7 @@ def simulate_bank(
             x, y, sigma = problem.sample(count, seed, start=start)
         else:
             x, y, sigma = (part[start : start + count] for part in pairs)
-        c = summarise(summary, problem.forward, y, sigma)
+        c = summarise(summary, problem.forward, y, sigma, fiducial=fiducial)
         parts.append((x, y if keep_data else y[:, :0].clone(), sigma, c))
         if advance is not None:
             advance(count)

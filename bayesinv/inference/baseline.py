@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bayesinv.physics import ForwardModel, cgls_iterates, regularised_least_squares
+from bayesinv.physics import ForwardModel, as_linear, cgls_iterates, regularised_least_squares
 
 __all__ = ["Baseline", "reconstruct", "tune_baseline"]
 
@@ -31,11 +31,11 @@ def tune_baseline(kind: Baseline, forward: ForwardModel, x: Tensor, y: Tensor) -
         ValueError: if the kind is unknown.
     """
     if kind == "cgls":
-        errors = (cgls_iterates(forward.operator, y, _STOPS) - x).square().flatten(1).mean(1)
+        errors = (cgls_iterates(as_linear(forward.operator), y, _STOPS) - x).square().flatten(1).mean(1)
         return {"kind": kind, "iterations": _STOPS[int(errors.argmin())]}
     if kind != "regularised":
         raise ValueError(f"expected baseline 'cgls' or 'regularised', got {kind!r}")
-    scale = float(forward.operator.adjoint(y).norm() / y.norm())
+    scale = float(as_linear(forward.operator).adjoint(y).norm() / y.norm())
     tried = [
         {"kind": kind, "damping": d * scale, "smoothing": s * scale, "iterations": _ITERATIONS}
         for d in _DAMPING
@@ -49,6 +49,6 @@ def tune_baseline(kind: Baseline, forward: ForwardModel, x: Tensor, y: Tensor) -
 def reconstruct(settings: dict[str, Any], forward: ForwardModel, y: Tensor) -> Tensor:
     """The reconstruction ``(batch, *model_shape)`` of data ``y`` with settings from `tune_baseline`."""
     if settings["kind"] == "cgls":
-        return cgls_iterates(forward.operator, y, (settings["iterations"],))[0]
+        return cgls_iterates(as_linear(forward.operator), y, (settings["iterations"],))[0]
     weights = {key: settings[key] for key in ("damping", "smoothing", "iterations")}
-    return regularised_least_squares(forward.operator, y, **weights)
+    return regularised_least_squares(as_linear(forward.operator), y, **weights)

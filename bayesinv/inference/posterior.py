@@ -17,17 +17,21 @@ from torch import Tensor, nn
 
 from bayesinv.flows import Flow
 from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
+from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.baseline import Baseline, reconstruct
 from bayesinv.inference.conditioned import Conditioned
 from bayesinv.inference.data import as_batch
 from bayesinv.inference.files import read_posterior, write_posterior
 from bayesinv.inference.problem import Problem, load_problem
-from bayesinv.inference.summaries import Summary, summarise, summary_channels
+from bayesinv.inference.summaries import Summary, has_fiducial, summarise, summary_channels
+from bayesinv.unrolled import UnrolledSummary
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["Posterior"]
+
+_FIDUCIAL = 64  # images of the prior whose mean the score is computed at
 
 
 class Posterior(nn.Module):
@@ -47,6 +51,7 @@ class Posterior(nn.Module):
         (3, 1, 16, 16)
     """
 
+    fiducial_: Tensor
     image_mean: Tensor
     image_scale: Tensor
     summary_scale: Tensor
@@ -60,6 +65,8 @@ class Posterior(nn.Module):
         self.register_buffer("image_mean", torch.zeros(()))
         self.register_buffer("image_scale", torch.ones(()))
         self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
+        if has_fiducial(self.summary, problem.forward):
+            self.register_buffer("fiducial_", torch.zeros(problem.forward.model_shape))
         self.register_buffer("temperature_", torch.ones(()))
         self.register_buffer("target_noise_", torch.zeros(()))
 
@@ -82,7 +89,9 @@ class Posterior(nn.Module):
         Args:
             problem: prior and forward model.
             flow: ``"glow"``, or a `Flow` of the problem's model shape.
-            summary: what is computed from the data by physics: ``"cgls"``, ``"adjoint"``, ``"data"``.
+            summary: what is computed from the data by physics: ``"cgls"``, ``"adjoint"``, ``"data"``, ``"residual"``,
+                ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
+                `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
             baseline: the classical reconstruction that reports compare with: ``"cgls"`` or ``"regularised"``.
             steps: flow steps a level.
@@ -97,11 +106,12 @@ class Posterior(nn.Module):
         if isinstance(flow, Flow) and flow.shape != shape:
             raise ValueError(f"expected a flow of shape {shape}, got one of {flow.shape}")
         design = Architecture.default(
-            shape, summary_channels(summary, forward), steps=steps, hidden=hidden, levels=levels
-        )
+            shape, summary_channels(summary, forward), steps=steps, hidden=hidden, levels=levels,
+            unrolled=summary == "unrolled",
+        )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            made = build_networks(design, flow, summary_network)
+            made = build_networks(design, flow, summary_network, forward)
         record = {
             "problem": {"name": problem.name, "parameters": problem.parameters, "operator": forward.fingerprint()},
             "architecture": design.to_dict(),
@@ -110,7 +120,10 @@ class Posterior(nn.Module):
             "baseline": {"kind": baseline},
             "seed": seed,
         }
-        return cls(problem, *made, record).eval()
+        posterior = cls(problem, *made, record).eval()
+        if has_fiducial(summary, forward):
+            posterior.fiducial_.copy_(problem.prior.sample(_FIDUCIAL, derived_seed(seed, "fiducial")).mean(0))
+        return posterior
 
     @property
     def summary(self) -> Summary:
@@ -128,9 +141,27 @@ class Posterior(nn.Module):
         """Standard deviation of the noise on the images that the posterior was trained on, in the image's unit."""
         return float(self.target_noise_)
 
+    @property
+    def fiducial(self) -> Tensor | None:
+        """The image at which the summary is computed, if it is at one: the mean of some images of the prior."""
+        return self.fiducial_ if has_fiducial(self.summary, self.problem.forward) else None
+
     def summarise(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Scaled summary images ``(batch, channels, *space)`` of data ``y`` with noise levels ``sigma (batch,)``."""
-        return self.scaled(summarise(self.summary, self.problem.forward, y, sigma))
+        return self.scaled(summarise(self.summary, self.problem.forward, y, sigma, fiducial=self.fiducial))
+
+    def normalise(self, x: Tensor, c: Tensor) -> None:
+        """Takes means and scales from training images ``x`` and summaries ``c``.
+
+        Data for an i-RIM stay as they are: its operator knows no other scale.
+        """
+        self.image_mean.copy_(x.mean())
+        self.image_scale.copy_(x.std())
+        if self.summary != "unrolled":
+            self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
+        elif isinstance(self.summary_network, UnrolledSummary):
+            self.summary_network.mean.copy_(self.image_mean)
+            self.summary_network.scale.copy_(self.image_scale)
 
     def scaled(self, images: Tensor) -> Tensor:
         """Summary images over their standard deviation in training."""
@@ -219,7 +250,9 @@ class Posterior(nn.Module):
             raise ValueError(f"expected modules={{...}} with the user's own {', '.join(missing)}")
         design = Architecture.from_dict(record["architecture"])
         with torch.random.fork_rng(devices=[]):
-            flow, network = build_networks(design, given.get("flow", "glow"), given.get("summary_network", "unet"))
+            flow, network = build_networks(
+                design, given.get("flow", "glow"), given.get("summary_network", "unet"), problem.forward
+            )
         posterior = cls(problem, flow, network, record)
         try:
             posterior.load_state_dict(state)

@@ -1,28 +1,36 @@
 r"""What is computed from the data by physics, before any network: images ``c (batch, channels, *space)``.
 
 ``"cgls"``: the CGLS iterates 1 (the scaled adjoint), 4 and 12 for ``min_x |y - A x|^2``, and the data themselves where
-they lie on the axes of the image; ``"adjoint"``: the first alone; ``"data"``: the data alone, of the image's shape. For
-a linear operator and white noise ``A^T y`` is sufficient, ``p(x|y) = p(x|A^T y)``; the others only precondition it
+they lie on the axes of the image; ``"adjoint"``: the first alone; ``"data"``: the data alone, of the image's shape;
+``"residual"``: iterate 4, ``x_4``, and what it leaves unexplained, migrated: ``A^H (y - A x_4)``; ``"score"``: the
+gradient of the log-likelihood, ``d/dx log p(y | x)``, at the mean ``x_0`` of the prior; ``"unrolled"``: the data of any
+shape, for an i-RIM in the summary network, which applies the operator itself and is trained with the flow.
+
+For a linear operator and white noise ``A^T y`` is sufficient, ``p(x|y) = p(x|A^T y)``; the others only precondition it
 (post-stack at 64x64: the network's error after the same minute is .085 of the variance with the data, .147 without). A
-drawn noise level enters as one more constant image, ``log(sigma / rms(y))``.
+nonlinear operator is linearised at ``x_0``, and its iterates are updates of it. A drawn noise level enters as one more
+constant image, ``log(sigma / rms(y))``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bayesinv.physics import ForwardModel, cgls_iterates
+from bayesinv.physics import ForwardModel, Operator, cgls_iterates, is_linear
+from bayesinv.physics.operator import has_complex_data
 
-__all__ = ["SUMMARIES", "Summary", "mirror_axes", "summarise", "summary_channels"]
+__all__ = ["SUMMARIES", "Summary", "data_channels", "has_fiducial", "mirror_axes", "summarise", "summary_channels"]
 
-Summary = Literal["cgls", "adjoint", "data"]
-SUMMARIES: tuple[str, ...] = ("cgls", "adjoint", "data")
-_ITERATIONS = {"cgls": (1, 4, 12), "adjoint": (1,)}
+Summary = Literal["cgls", "adjoint", "data", "residual", "score", "unrolled"]
+SUMMARIES: tuple[str, ...] = ("cgls", "adjoint", "data", "residual", "score", "unrolled")
+_ITERATIONS = {"cgls": (1, 4, 12), "adjoint": (1,), "residual": (4,)}
+_IMAGES = {"cgls": 3, "adjoint": 1, "residual": 2, "score": 1}
+_OF_DATA = ("data", "unrolled")
 
 
 def summary_channels(kind: Summary, forward: ForwardModel) -> int:
@@ -39,26 +47,61 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
             f"got {forward.data_shape[1:]}"
         )
     level = int(isinstance(forward.noise.level, tuple))
-    complex_data = bool(getattr(forward.operator, "complex_data", False))
-    data = forward.data_shape[0] * (1 + complex_data)
-    if kind == "data":
-        return data + level
-    return forward.model_shape[0] * len(_ITERATIONS[kind]) + data * _with_data(kind, forward) + level
+    if kind in _OF_DATA:
+        return data_channels(forward) + level
+    return forward.model_shape[0] * _IMAGES[kind] + data_channels(forward) * _with_data(kind, forward) + level
+
+
+def data_channels(forward: ForwardModel) -> int:
+    """Channels of the data, the real and the imaginary parts of complex ones."""
+    return forward.data_shape[0] * (1 + has_complex_data(forward.operator))
+
+
+def has_fiducial(kind: Summary, forward: ForwardModel) -> bool:
+    """Whether the summary is computed at an image, ``x_0``."""
+    return kind == "score" or (kind not in _OF_DATA and not is_linear(forward.operator))
 
 
 @torch.no_grad()
-def summarise(kind: Summary, forward: ForwardModel, y: Tensor, sigma: Tensor) -> Tensor:
-    """The summary images of a batch of data ``y (batch, *data_shape)`` with noise levels ``sigma (batch,)``."""
+def summarise(
+    kind: Summary, forward: ForwardModel, y: Tensor, sigma: Tensor, *, fiducial: Tensor | None = None
+) -> Tensor:
+    """The summary images of a batch of data ``y (batch, *data_shape)`` with noise levels ``sigma (batch,)``.
+
+    Args:
+        kind: which.
+        forward: operator and noise.
+        y: data.
+        sigma: noise levels.
+        fiducial: ``x_0 (*model_shape)``, for those that have one; zero if absent.
+    """
     data = torch.cat([y.real, y.imag], 1) if y.is_complex() else y
-    images = data
-    if kind != "data":
-        images = cgls_iterates(forward.operator, y, _ITERATIONS[kind]).movedim(0, 1).flatten(1, 2)
-        images = torch.cat([images, data], 1) if _with_data(kind, forward) else images
+    images = data if kind in _OF_DATA else _images(kind, forward, y, sigma, fiducial)
+    if _with_data(kind, forward):
+        images = torch.cat([images, data], 1)
     if isinstance(forward.noise.level, tuple):
         rms = y.abs().square().flatten(1).mean(1).sqrt()
         level = (sigma / rms).log().view(-1, *[1] * (images.ndim - 1))
         images = torch.cat([images, level.expand(-1, 1, *images.shape[2:]) / math.e], 1)
     return images
+
+
+def _images(kind: Summary, forward: ForwardModel, y: Tensor, sigma: Tensor, fiducial: Tensor | None) -> Tensor:
+    at = y.real.new_zeros(forward.model_shape) if fiducial is None else fiducial.to(y.device, y.real.dtype)
+    if kind == "score":
+        with torch.enable_grad():
+            x = at.expand(len(y), *at.shape).clone().requires_grad_()
+            return torch.autograd.grad(forward.log_likelihood(x, y, sigma).sum(), x)[0]
+    operator: Any = forward.operator
+    linear: Operator = operator if is_linear(operator) else operator.linearize(at)
+    rest = y if is_linear(operator) else y - operator(at)
+    images = cgls_iterates(linear, rest, _ITERATIONS[kind]).movedim(0, 1).flatten(1, 2)
+    if kind != "residual":
+        return images
+    if is_linear(operator):
+        return torch.cat([images, operator.adjoint(y - operator(images))], 1)
+    reached = at + images
+    return torch.cat([images, operator.linearize(reached).adjoint(y - operator(reached))], 1)
 
 
 def mirror_axes(kind: Summary, forward: ForwardModel) -> tuple[int, ...]:
@@ -67,8 +110,9 @@ def mirror_axes(kind: Summary, forward: ForwardModel) -> tuple[int, ...]:
     Those of `ForwardModel.mirror`; of summaries that hold the data, only where these have the axis at the same place.
     """
     names = [axis.name for axis in forward.model_axes]
-    own = [axis.name for axis in forward.data_axes] if kind == "data" or _with_data(kind, forward) else names
-    return tuple(2 + i for i, name in enumerate(names) if name in forward.mirror and own[i] == name)
+    holds_data = kind in _OF_DATA or _with_data(kind, forward)
+    own = [axis.name for axis in forward.data_axes] if holds_data else names
+    return tuple(2 + i for i, name in enumerate(names) if name in forward.mirror and own[i : i + 1] == [name])
 
 
 def _with_data(kind: Summary, forward: ForwardModel) -> bool:

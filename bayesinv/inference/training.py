@@ -200,19 +200,17 @@ class _Run:
         if plan.simulations is not None:
             bank = simulate_bank(
                 self.problem, self.posterior.summary, plan.simulations, self.seed_train,
-                pairs=self.pairs, keep_data=False, advance=bar.advance,
+                fiducial=self.posterior.fiducial, pairs=self.pairs, keep_data=False, advance=bar.advance,
             )  # fmt: skip
         held = simulate_bank(
-            self.problem, self.posterior.summary, plan.validation, self.seed_validation, advance=bar.advance
-        )
+            self.problem, self.posterior.summary, plan.validation, self.seed_validation,
+            fiducial=self.posterior.fiducial, advance=bar.advance,
+        )  # fmt: skip
         return bank, held
 
     def _normalise(self, bank: Bank) -> None:
         posterior = self.posterior
-        posterior.image_mean.copy_(bank.x.mean())
-        posterior.image_scale.copy_(bank.x.std())
-        axes = [0, *range(2, bank.c.ndim)]
-        posterior.summary_scale.copy_(bank.c.square().mean(axes).sqrt())
+        posterior.normalise(bank.x, bank.c)
         posterior.target_noise_.copy_(self.plan.target_noise[1] * bank.x.std())
         if not bool((posterior.summary_scale > 0).all() & (posterior.image_scale > 0)):
             raise ValueError("expected images and summaries that vary, got constant ones from the simulator")
@@ -316,4 +314,4 @@ class _Run:
 def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int, step: int) -> Bank:
     """Fresh pairs for one step, those of indices ``step n`` to ``(step + 1) n`` of the stream."""
     x, y, sigma = problem.sample(n, seed, start=step * n)
-    return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma))
+    return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma, fiducial=posterior.fiducial))

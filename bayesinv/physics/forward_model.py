@@ -1,4 +1,4 @@
-"""A forward model ``y = A x + noise`` with the names, units and coordinates of its axes: what a plug-in returns."""
+"""A forward model ``y = A(x) + noise`` with the names, units and coordinates of its axes: what a plug-in returns."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bayesinv.physics.noise import GaussianNoise
-from bayesinv.physics.operator import Operator, check_batch, check_finite
+from bayesinv.physics.laws import point_within
+from bayesinv.physics.noise import Noise
+from bayesinv.physics.operator import AnyOperator, as_linear, check_batch, check_finite, is_linear
 from bayesinv.seeding import normal, stream
 
 __all__ = ["Axis", "ForwardModel"]
@@ -51,8 +52,8 @@ class ForwardModel:
     """An operator, its noise, and the words a reader needs.
 
     Args:
-        operator: ``A``, see :class:`bayesinv.physics.Operator`.
-        noise: how the data are disturbed.
+        operator: ``A``, see :class:`bayesinv.physics.Operator`, or a :class:`bayesinv.physics.NonlinearOperator`.
+        noise: how the data are disturbed, such as :class:`bayesinv.physics.GaussianNoise`.
         name: short name, that of the plug-in.
         title: one line for a reader.
         equation: the model as text.
@@ -60,6 +61,8 @@ class ForwardModel:
         data_axes: axes of the space of a record; by default indices named ``data_0, data_1, ...``.
         quantity: what an image shows.
         unit: its unit.
+        bounds: ``(low, high)`` between which the values of an image must lie, in its unit; infinite where there is no
+            bound. Images beyond are refused, and the checks stay well inside.
         data_quantity: what a record holds.
         data_unit: its unit.
         prior: name of the natural prior among the plug-ins, if there is one.
@@ -74,15 +77,15 @@ class ForwardModel:
 
     Example:
         >>> import pylops
-        >>> from bayesinv.physics import from_pylops
+        >>> from bayesinv.physics import GaussianNoise, from_pylops
         >>> model = ForwardModel(from_pylops(pylops.FirstDerivative((8, 6))), GaussianNoise(0.05))
         >>> y, sigma = model.simulate(torch.randn(3, 1, 8, 6), seed=0)
         >>> y.shape, sigma.shape, [axis.name for axis in model.model_axes]
         (torch.Size([3, 1, 8, 6]), torch.Size([3]), ['z', 'x'])
     """
 
-    operator: Operator
-    noise: GaussianNoise
+    operator: AnyOperator
+    noise: Noise
     name: str = "custom"
     title: str = ""
     equation: str = ""
@@ -90,21 +93,23 @@ class ForwardModel:
     data_axes: tuple[Axis, ...] = ()
     quantity: str = "x"
     unit: str = "1"
+    bounds: tuple[float, float] | None = None
     data_quantity: str = "y"
     data_unit: str = "1"
     prior: str | None = None
     prior_parameters: Mapping[str, Any] = field(default_factory=dict)
     mirror: tuple[str, ...] = ()
     dot_tolerance: float = 1e-12
-    known_answer: Callable[[Operator], tuple[torch.Tensor, torch.Tensor]] | None = None
+    known_answer: Callable[[Any], tuple[torch.Tensor, torch.Tensor]] | None = None
     known_answer_tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        if not isinstance(self.operator, Operator):
-            raise ValueError(
-                "expected an operator with model_shape, data_shape, __call__ and adjoint (PyLops: from_pylops(op)), "
-                f"got {type(self.operator).__name__}"
-            )
+        if not hasattr(self.operator, "linearize"):
+            as_linear(self.operator)
+        if not isinstance(self.noise, Noise):
+            raise ValueError(f"expected a noise such as GaussianNoise(0.05), got {type(self.noise).__name__}")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"expected bounds (low, high) of the image, got {self.bounds}")
         if not self.model_axes:
             names = {1: ("x",), 2: ("z", "x"), 3: ("z", "y", "x")}.get(len(self.model_shape) - 1)
             object.__setattr__(self, "model_axes", _index_axes(self.model_shape[1:], names, "model"))
@@ -163,8 +168,16 @@ class ForwardModel:
         return self.noise.log_likelihood(self.operator(x), y, sigma)
 
     def check_model(self, x: torch.Tensor) -> None:
-        """Raise ValueError unless ``x`` is a finite batch ``(batch, *model_shape)``."""
+        """Raise ValueError unless ``x`` is a finite batch ``(batch, *model_shape)`` within the bounds."""
         _check(x, self.model_shape, "images")
+        if self.bounds is None or not x.numel():
+            return
+        low, high = float(x.min()), float(x.max())
+        if low < self.bounds[0] or high > self.bounds[1]:
+            raise ValueError(
+                f"expected images of {self.quantity} within {self.bounds[0]:g} and {self.bounds[1]:g} {self.unit}, got "
+                f"values from {low:g} to {high:g}; x.clamp(*forward.bounds) brings them in"
+            )
 
     def check_data(self, y: torch.Tensor) -> None:
         """Raise ValueError unless ``y`` is a finite batch ``(batch, *data_shape)``."""
@@ -173,12 +186,13 @@ class ForwardModel:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that tell this operator from another.
 
-        They hash the shapes, the norm of ``A m`` for a keyed random model ``m``, and three keyed projections of it,
-        all rounded to 4 digits, so that they survive another machine.
+        They hash the shapes, the norm of ``A m`` for a keyed random model ``m`` (within the bounds, for a nonlinear
+        one), and three keyed projections of it, all rounded to 4 digits, so that they survive another machine.
         """
         key = stream("bayesinv.physics.fingerprint")
+        model = normal(self.model_shape, key, 0).double()
         with torch.no_grad():
-            data = self.operator(normal(self.model_shape, key, 0).double()).reshape(-1)
+            data = self.operator(model if is_linear(self.operator) else point_within(model, self.bounds)).reshape(-1)
         parts = torch.view_as_real(data).reshape(-1) if data.is_complex() else data
         norm = parts.norm()
         probes = torch.stack([normal(parts.shape, key, 1 + i).to(parts) for i in range(3)])

@@ -1,5 +1,6 @@
-"""Gaussian noise ``y = A x + sigma e`` with ``e ~ N(0, I)``, its level fixed, relative to the record, or drawn.
+r"""Gaussian noise ``y = A x + sigma L e`` with ``e ~ N(0, I)``, its level fixed, relative to the record, or drawn.
 
+White noise has ``L = I``; coloured noise has a factor ``L L^T = C`` of its correlation (`Spectrum`, `Covariance`).
 Complex data count as two real numbers each: ``sigma`` is the standard deviation of either.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,18 +16,57 @@ import torch
 from bayesinv.physics.operator import check_finite
 from bayesinv.seeding import generator, stream
 
-__all__ = ["GaussianNoise"]
+__all__ = ["Colour", "GaussianNoise", "Noise", "check_sigma", "level_range", "real_parts"]
 
 _STREAM = stream("bayesinv.physics.noise")
 
 
+@runtime_checkable
+class Noise(Protocol):
+    """How data are disturbed: ``p(y | A x, sigma)`` with one level ``sigma`` for each record."""
+
+    @property
+    def level(self) -> float | tuple[float, float]:
+        """The level, or ``(low, high)`` from which each record draws its own; the network is then told ``sigma``."""
+        ...
+
+    def draw(self, clean: torch.Tensor, seed: int, *, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Noisy data of clean ones ``(batch, *data_shape)``, and ``sigma (batch,)``; record ``i`` by its own key."""
+        ...
+
+    def sigma_of(self, data: torch.Tensor) -> torch.Tensor:
+        """The noise level ``(batch,)`` that the problem itself implies for noisy data."""
+        ...
+
+    def log_likelihood(self, clean: torch.Tensor, data: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
+        """``log p(y | A x)`` in nats with constants, ``(batch,)``."""
+        ...
+
+
+class Colour(Protocol):
+    """A factor ``L`` of the correlation ``C = L L^T`` of noise, ``C`` of mean variance one."""
+
+    def colour(self, white: torch.Tensor) -> torch.Tensor:
+        """``L e``, ``(batch, *data_shape)``."""
+        ...
+
+    def whiten(self, noise: torch.Tensor) -> torch.Tensor:
+        """``L^-1 r``."""
+        ...
+
+    def log_det(self, shape: tuple[int, ...]) -> float:
+        """``log |det L|`` on real data of a shape."""
+        ...
+
+
 @dataclass(frozen=True)
 class GaussianNoise:
-    """White noise of standard deviation ``sigma``, one for each record.
+    """Noise of standard deviation ``sigma``, one for each record.
 
     Args:
         level: a positive number, or ``(low, high)`` from which each record draws its level log-uniformly.
         relative: whether ``sigma = level * rms(A x)`` of the record, or ``sigma = level`` in the unit of the data.
+        colour: its correlation, such as :class:`bayesinv.physics.Spectrum`; white if absent.
 
     Raises:
         ValueError: if the level is not positive.
@@ -38,11 +79,10 @@ class GaussianNoise:
 
     level: float | tuple[float, float]
     relative: bool = True
+    colour: Colour | None = None
 
     def __post_init__(self) -> None:
-        low, high = self._range()
-        if not (0 < low <= high < math.inf):
-            raise ValueError(f"expected a positive noise level, or a pair (low, high) of them, got {self.level}")
+        level_range(self.level)
 
     def draw(self, clean: torch.Tensor, seed: int, *, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Records ``start, start + 1, ...`` of the noise stream of ``seed``, added to clean data.
@@ -58,9 +98,9 @@ class GaussianNoise:
         Raises:
             ValueError: if a clean record is zero and the noise is relative to it.
         """
-        parts = _real_parts(clean)
+        parts = real_parts(clean)
         levels, noise = [], []
-        low, high = self._range()
+        low, high = level_range(self.level)
         for index in range(start, start + len(clean)):
             random = generator(seed, _STREAM, index)
             levels.append(low if low == high else low * (high / low) ** random.uniform())
@@ -77,8 +117,9 @@ class GaussianNoise:
         if not noise:
             return clean.clone(), sigma
         unit = torch.from_numpy(np.stack(noise)).to(parts)
-        noisy = parts + sigma.reshape(-1, *[1] * (parts.ndim - 1)) * unit
-        return (torch.view_as_complex(noisy) if clean.is_complex() else noisy), sigma
+        unit = torch.view_as_complex(unit) if clean.is_complex() else unit
+        unit = unit if self.colour is None else self.colour.colour(unit)
+        return clean + sigma.reshape(-1, *[1] * (clean.ndim - 1)) * unit, sigma
 
     def sigma_of(self, data: torch.Tensor) -> torch.Tensor:
         """The noise level ``(batch,)`` that the problem itself implies for noisy data ``(batch, *data_shape)``.
@@ -88,16 +129,16 @@ class GaussianNoise:
         Raises:
             ValueError: if levels are drawn, for then the data alone do not tell.
         """
-        low, high = self._range()
+        low, high = level_range(self.level)
         if low != high:
             raise ValueError(f"expected sigma to be given, for the noise level is drawn from {self.level}, got none")
-        parts = _real_parts(data)
+        parts = real_parts(data)
         if self.relative:
             return _rms(parts) * (low / math.sqrt(1 + low**2))
         return torch.full((len(data),), low, dtype=parts.dtype, device=data.device)
 
     def log_likelihood(self, clean: torch.Tensor, data: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
-        """``log N(y; A x, sigma^2 I)`` in nats with constants, ``(batch,)``.
+        """``log N(y; A x, sigma^2 L L^T)`` in nats with constants, ``(batch,)``.
 
         Args:
             clean: ``A x``, ``(batch, *data_shape)``.
@@ -107,21 +148,44 @@ class GaussianNoise:
         Raises:
             ValueError: if sigma is not positive and finite.
         """
-        residual = _real_parts(clean - data).flatten(1)
-        sigma = torch.as_tensor(sigma, dtype=residual.dtype, device=residual.device)
-        check_finite(sigma, "sigma")
-        if not bool((sigma > 0).all()):
-            raise ValueError(f"expected a positive sigma, got {float(sigma.min())}")
+        residual = clean - data
+        shape, fields = tuple(residual.shape[1:]), 1 + residual.is_complex()
+        residual = real_parts(residual if self.colour is None else self.colour.whiten(residual)).flatten(1)
+        sigma = check_sigma(sigma, residual)
         count = residual.shape[1]
         squares = residual.square().sum(1)
-        return -0.5 * squares / sigma**2 - count * torch.log(sigma) - 0.5 * count * math.log(2 * math.pi)
-
-    def _range(self) -> tuple[float, float]:
-        return self.level if isinstance(self.level, tuple) else (self.level, self.level)
+        value = -0.5 * squares / sigma**2 - count * torch.log(sigma) - 0.5 * count * math.log(2 * math.pi)
+        return value if self.colour is None else value - fields * self.colour.log_det(shape)
 
 
-def _real_parts(data: torch.Tensor) -> torch.Tensor:
-    return torch.view_as_real(data) if data.is_complex() else data
+def level_range(level: float | tuple[float, float]) -> tuple[float, float]:
+    """The level as ``(low, high)``.
+
+    Raises:
+        ValueError: if it is not positive and finite.
+    """
+    low, high = level if isinstance(level, tuple) else (level, level)
+    if not (0 < low <= high < math.inf):
+        raise ValueError(f"expected a positive noise level, or a pair (low, high) of them, got {level}")
+    return low, high
+
+
+def check_sigma(sigma: torch.Tensor | float, like: torch.Tensor) -> torch.Tensor:
+    """``sigma`` as a tensor like another.
+
+    Raises:
+        ValueError: if it is not positive and finite.
+    """
+    sigma = torch.as_tensor(sigma, dtype=like.dtype, device=like.device)
+    check_finite(sigma, "sigma")
+    if not bool((sigma > 0).all()):
+        raise ValueError(f"expected a positive sigma, got {float(sigma.min())}")
+    return sigma
+
+
+def real_parts(data: torch.Tensor) -> torch.Tensor:
+    """Complex data as pairs of real numbers, on a last axis of two."""
+    return torch.view_as_real(data.resolve_conj()) if data.is_complex() else data
 
 
 def _rms(parts: torch.Tensor) -> torch.Tensor:

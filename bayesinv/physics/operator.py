@@ -1,7 +1,7 @@
-"""What a forward operator is: ``y = A x`` with its adjoint ``A^H y``, on tensors with any leading batch axes.
+"""What a forward operator is: ``y = A x`` with its adjoint ``A^H y``, or ``y = F(x)`` with its linearisation ``J(x)``.
 
-Shapes hold the channels first and no batch: ``model_shape = (channels, *space)``. An operator keeps dtype and device
-of what it is given and may be differentiated any number of times, in both modes.
+Shapes hold the channels first and no batch: ``model_shape = (channels, *space)``; tensors have any leading batch axes.
+An operator keeps dtype and device of what it is given and may be differentiated, a linear one any number of times.
 """
 
 from __future__ import annotations
@@ -13,7 +13,17 @@ import torch
 if TYPE_CHECKING:
     import pylops
 
-__all__ = ["Operator", "as_pylops", "check_batch", "check_finite"]
+__all__ = [
+    "AnyOperator",
+    "NonlinearOperator",
+    "Operator",
+    "as_linear",
+    "as_pylops",
+    "check_batch",
+    "check_finite",
+    "has_complex_data",
+    "is_linear",
+]
 
 
 @runtime_checkable
@@ -39,6 +49,72 @@ class Operator(Protocol):
         ...
 
 
+@runtime_checkable
+class NonlinearOperator(Protocol):
+    """A map ``F`` from models ``(*batch, *model_shape)`` to data ``(*batch, *data_shape)``; it has no ``adjoint``."""
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """Shape ``(channels, *space)`` of one model."""
+        ...
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape ``(channels, *space)`` of one record of data."""
+        ...
+
+    def __call__(self, model: torch.Tensor) -> torch.Tensor:
+        """``F(x)``."""
+        ...
+
+    def linearize(self, model: torch.Tensor) -> Operator:
+        """``J(x) = dF/dx``, whose call is the Born map and whose adjoint is the gradient.
+
+        At one model it takes any leading batch axes; at a batch of models ``(*batch, *model_shape)``, tensors with
+        these axes (and any in front of them), each record with the Jacobian at its own model.
+        """
+        ...
+
+
+AnyOperator = Operator | NonlinearOperator
+
+
+def is_linear(operator: AnyOperator) -> bool:
+    """Whether an operator is linear: it has an ``adjoint``, a nonlinear one has ``linearize`` instead."""
+    return isinstance(operator, Operator)
+
+
+def as_linear(operator: AnyOperator) -> Operator:
+    """The operator itself, as a linear one.
+
+    Raises:
+        ValueError: if it is not linear, or no operator.
+
+    Example:
+        >>> from bayesinv.physics import from_function
+        >>> as_linear(from_function(torch.exp, model_shape=(1, 3), data_shape=(1, 3)))
+        Traceback (most recent call last):
+        ValueError: expected a linear operator, got a nonlinear one; use operator.linearize(x) about a model x
+    """
+    if isinstance(operator, Operator):
+        return operator
+    if isinstance(operator, NonlinearOperator):
+        raise ValueError("expected a linear operator, got a nonlinear one; use operator.linearize(x) about a model x")
+    raise ValueError(
+        "expected an operator with model_shape, data_shape, __call__ and adjoint (PyLops: from_pylops(op)), "
+        f"got {type(operator).__name__}"
+    )
+
+
+def has_complex_data(operator: AnyOperator) -> bool:
+    """Whether the data of real models are complex; asks ``operator.complex_data``, or tries one model of ones."""
+    known = getattr(operator, "complex_data", None)
+    if known is not None:
+        return bool(known)
+    with torch.no_grad():
+        return operator(torch.ones(operator.model_shape, dtype=torch.float64)).is_complex()
+
+
 def check_batch(tensor: torch.Tensor, shape: tuple[int, ...], what: str) -> None:
     """Raise unless ``tensor`` is a floating (or complex) tensor of ``(*batch, *shape)``.
 
@@ -53,7 +129,7 @@ def check_batch(tensor: torch.Tensor, shape: tuple[int, ...], what: str) -> None
     """
     if not isinstance(tensor, torch.Tensor):
         raise ValueError(f"expected {what} as a torch tensor, got {type(tensor).__name__}")
-    if tensor.ndim < len(shape) or tuple(tensor.shape[tensor.ndim - len(shape) :]) != tuple(shape):
+    if tensor.ndim < len(shape) or tensor.shape[tensor.ndim - len(shape) :] != tuple(shape):
         raise ValueError(
             f"expected {what} of shape {tuple(shape)}, or a batch of them, got a tensor of {tuple(tensor.shape)}"
         )
@@ -91,4 +167,4 @@ def as_pylops(operator: Operator, *, dtype: Any = None) -> pylops.LinearOperator
     """
     from bayesinv.physics.pylops_view import PylopsView
 
-    return PylopsView(operator, dtype=dtype)
+    return PylopsView(as_linear(operator), dtype=dtype)

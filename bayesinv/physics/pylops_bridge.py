@@ -1,8 +1,8 @@
 """Any ``pylops.LinearOperator`` as a batched torch operator: ``y = A x`` and ``x = A^H y``, derivatives of any order.
 
-The derivative of ``x -> A x`` is ``A`` itself (forward mode) and its adjoint is ``A^H`` (reverse mode), whose adjoint
-is ``A`` again; so one ``autograd.Function`` that knows its own direction is closed under differentiation. For a real
-model with complex data the adjoint with respect to the real inner product ``Re <a, b>`` is ``Re(A^H y)``.
+The adjoint is that of the real inner product ``Re <a, b>``, as torch's gradients are: for a map that is linear over
+complex numbers it is ``A^H``; for one that is linear over real numbers only (a conjugate, a real part) it is still
+defined; and for a real model with complex data it is ``Re(A^H y)``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bayesinv.physics.functions import apply_linear
 from bayesinv.physics.operator import check_batch
 
 __all__ = ["PylopsOperator", "from_pylops"]
 
-_PRECISION = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+_NUMPY: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float64: np.dtype(np.float64),
+    torch.complex64: np.dtype(np.complex64),
+    torch.complex128: np.dtype(np.complex128),
+}
 
 
 def from_pylops(
@@ -33,7 +39,10 @@ def from_pylops(
         complex_model: whether images are complex. If not, the adjoint takes the real part.
 
     Returns:
-        An operator with ``model_shape`` and ``data_shape``, channels first.
+        An operator with ``model_shape`` and ``data_shape``, channels first; it pickles if ``op`` does.
+
+    Raises:
+        ValueError: if something else than an operator is given, or ``channels`` is no axis of it.
 
     Example:
         >>> import pylops
@@ -62,46 +71,48 @@ class PylopsOperator:
         self._complex_linear = bool(getattr(op, "clinear", True))
         self._complex_op = bool(np.issubdtype(op.dtype, np.complexfloating))
         self._real = np.empty(0, op.dtype).real.dtype
-        if complex_model and not self._complex_linear:
-            raise ValueError("expected an operator that is linear over complex models, got one with clinear=False")
         probe = op.matvec(np.zeros(math.prod(self.dims), self._model_dtype()))  # op.dtype alone is not to be trusted
-        self.complex_data = complex_model or bool(np.iscomplexobj(probe))
+        over_complex = complex_model and (self._complex_linear or not self._complex_op)
+        self.complex_data = over_complex or bool(np.iscomplexobj(probe))
 
     def __call__(self, model: torch.Tensor) -> torch.Tensor:
         """``A x``: ``(*batch, *model_shape)`` to ``(*batch, *data_shape)``."""
         check_batch(model, self.model_shape, "model")
         _check_field(model, self.complex_model, "model")
-        return _apply(model, self, False, _result(model.dtype, self.complex_data))
+        return apply_linear(model, self, False)
 
     def adjoint(self, data: torch.Tensor) -> torch.Tensor:
         """``A^H y``, its real part if models are real: ``(*batch, *data_shape)`` to ``(*batch, *model_shape)``."""
         check_batch(data, self.data_shape, "data")
         _check_field(data, self.complex_data, "data")
-        return _apply(data, self, True, _result(data.dtype, self.complex_model))
+        return apply_linear(data, self, True)
 
-    def compute(self, tensor: torch.Tensor, adjoint: bool, dtype: torch.dtype) -> torch.Tensor:
+    def compute(self, tensor: torch.Tensor, adjoint: bool, dtype: torch.dtype | None) -> torch.Tensor:
         """Run PyLops on each record; no derivatives, a fresh tensor."""
-        shapes = (self.model_shape, self.data_shape)
-        into, out = shapes[::-1] if adjoint else shapes
-        dims, dimsd = (self.dimsd, self.dims) if adjoint else (self.dims, self.dimsd)
+        into, out, dims, apply = (
+            (self.data_shape, self.model_shape, self.dims, self._adjoint)
+            if adjoint
+            else (self.model_shape, self.data_shape, self.dimsd, self._forward)
+        )
         from_axis, to_axis = self.channels[::-1] if adjoint else self.channels
+        dtype = dtype or _result(tensor.dtype, self.complex_model if adjoint else self.complex_data)
         batch = tensor.shape[: tensor.ndim - len(into)]
-        count = math.prod(batch)
-        records = _to_numpy(tensor).reshape(count, *into)
-        if from_axis is not None:
-            records = np.moveaxis(records, 1, from_axis + 1)
-        records = records.reshape(count, math.prod(dims))
-        results = np.empty((count, math.prod(dimsd)), np.complex128 if dtype.is_complex else np.float64)
+        count, size = math.prod(batch), math.prod(dims)
+        records = _to_numpy(tensor)
+        if from_axis:
+            records = np.moveaxis(records.reshape(count, *into), 1, from_axis + 1)
+        records = records.reshape(count, math.prod(into))
+        results = np.empty((count, size), _NUMPY.get(dtype, np.dtype(np.float32)))
         for record, result in zip(records, results, strict=True):
-            answer = self._adjoint(record) if adjoint else self._forward(record)
+            answer = apply(record)
             result[...] = answer if dtype.is_complex else answer.real
-        if to_axis is not None:
-            results = np.moveaxis(results.reshape(count, *dimsd), to_axis + 1, 1)
-        array = torch.from_numpy(np.ascontiguousarray(results)).reshape(*batch, *out)
-        return array.to(device=tensor.device, dtype=dtype)
+        if to_axis:
+            results = np.ascontiguousarray(np.moveaxis(results.reshape(count, *dims), to_axis + 1, 1))
+        found = torch.from_numpy(results).view(*batch, *out)
+        return found if found.dtype == dtype and tensor.is_cpu else found.to(device=tensor.device, dtype=dtype)
 
     def _model_dtype(self) -> npt.DTypeLike:
-        return self.op.dtype if self._complex_op and self._complex_linear else self._real
+        return self.op.dtype if self._complex_op and (self._complex_linear or self.complex_model) else self._real
 
     def _forward(self, record: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if np.iscomplexobj(record) and not self._complex_op:  # a real operator would drop the imaginary part
@@ -121,49 +132,11 @@ class PylopsOperator:
         return np.asarray(self.op.rmatvec(np.ascontiguousarray(record, dtype)))
 
 
-class _Apply(torch.autograd.Function):
-    """``A`` or ``A^H``; its backward and its forward-mode rule are ``_Apply`` again."""
-
-    @staticmethod
-    def forward(tensor: torch.Tensor, operator: PylopsOperator, adjoint: bool, dtype: torch.dtype) -> torch.Tensor:
-        return operator.compute(tensor, adjoint, dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        tensor, ctx.operator, ctx.is_adjoint, ctx.out_dtype = inputs
-        ctx.in_dtype = tensor.dtype
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return _apply(grads[0], ctx.operator, not ctx.is_adjoint, ctx.in_dtype), None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> torch.Tensor:
-        return _apply(tangents[0], ctx.operator, ctx.is_adjoint, ctx.out_dtype)
-
-    @staticmethod
-    def vmap(
-        info: Any,
-        in_dims: tuple[int | None, ...],
-        tensor: torch.Tensor,
-        operator: PylopsOperator,
-        adjoint: bool,
-        dtype: torch.dtype,
-    ) -> tuple[torch.Tensor, int]:
-        assert in_dims[0] is not None
-        return _apply(tensor.movedim(in_dims[0], 0), operator, adjoint, dtype), 0
-
-
-def _apply(tensor: torch.Tensor, operator: PylopsOperator, adjoint: bool, dtype: torch.dtype) -> torch.Tensor:
-    result: torch.Tensor = _Apply.apply(tensor, operator, adjoint, dtype)  # type: ignore[no-untyped-call]
-    return result
-
-
 def _result(dtype: torch.dtype, is_complex: bool) -> torch.dtype:
     """``dtype`` in the field of the result; half precisions have no complex type of their own and go to complex64."""
     if dtype.is_complex == is_complex:
         return dtype
-    return _PRECISION.get(dtype, torch.complex64) if is_complex else dtype.to_real()
+    return _COMPLEX.get(dtype, torch.complex64) if is_complex else dtype.to_real()
 
 
 def _axis(axis: int | None, dims: tuple[int, ...], what: str) -> int | None:
@@ -184,6 +157,8 @@ def _check_field(tensor: torch.Tensor, is_complex: bool, what: str) -> None:
 
 
 def _to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    plain = tensor.detach().resolve_conj().resolve_neg().cpu()
-    array: npt.NDArray[Any] = (plain.float() if plain.dtype in (torch.bfloat16, torch.float16) else plain).numpy()
+    plain = tensor.detach().cpu()
+    if plain.dtype in (torch.bfloat16, torch.float16):
+        plain = plain.float()
+    array: npt.NDArray[Any] = plain.resolve_conj().resolve_neg().numpy()
     return array

@@ -24,11 +24,15 @@ class PylopsView(pylops.LinearOperator):  # type: ignore[misc, unused-ignore]
         dtype = np.dtype(dtype or (np.complex128 if self.complex_data else np.float64))
         self.precision = np.empty(0, dtype).real.dtype
         super().__init__(
-            dtype=dtype,
-            dims=operator.model_shape,
-            dimsd=operator.data_shape,
-            clinear=self.complex_data == self.complex_model,
+            dtype=dtype, dims=operator.model_shape, dimsd=operator.data_shape, clinear=self._is_linear_over_complex()
         )
+
+    def _is_linear_over_complex(self) -> bool:
+        if not (self.complex_model and self.complex_data):
+            return self.complex_model == self.complex_data
+        model = torch.ones(self.operator.model_shape, dtype=torch.complex128)
+        with torch.no_grad():
+            return torch.allclose(self.operator(1j * model), 1j * self.operator(model))
 
     def _matvec(self, x: Any) -> Any:
         model = self._tensor(x if self.complex_model else x.real, self.operator.model_shape)

@@ -13,13 +13,13 @@ from itertools import pairwise
 
 import torch
 
-from bayesinv.physics.operator import Operator, check_batch
+from bayesinv.physics.operator import AnyOperator, Operator, as_linear, check_batch
 
 __all__ = ["cgls", "cgls_iterates", "regularised_least_squares"]
 
 
 def cgls(
-    operator: Operator,
+    operator: AnyOperator,
     data: torch.Tensor,
     *,
     iterations: int,
@@ -29,7 +29,7 @@ def cgls(
     """The iterate of CGLS after a number of iterations.
 
     Args:
-        operator: ``A``.
+        operator: ``A``, linear.
         data: ``y``, ``(*batch, *data_shape)``.
         iterations: how many; 0 gives the start.
         start: first iterate ``(*batch, *model_shape)``, zero if absent.
@@ -50,7 +50,7 @@ def cgls(
 
 @torch.no_grad()
 def cgls_iterates(
-    operator: Operator,
+    operator: AnyOperator,
     data: torch.Tensor,
     iterations: Sequence[int],
     *,
@@ -60,7 +60,7 @@ def cgls_iterates(
     """Those iterates of one run of CGLS that are asked for.
 
     Args:
-        operator: ``A``.
+        operator: ``A``, linear.
         data: ``y``, ``(*batch, *data_shape)``.
         iterations: increasing numbers of iterations at which to look.
         start: first iterate ``(*batch, *model_shape)``, zero if absent.
@@ -72,6 +72,7 @@ def cgls_iterates(
     Raises:
         ValueError: if the numbers are not increasing, or shapes do not fit.
     """
+    operator = as_linear(operator)
     wanted = list(iterations)
     if not wanted or wanted[0] < 0 or any(a >= b for a, b in pairwise(wanted)):
         raise ValueError(f"expected increasing numbers of iterations from 0, got {wanted}")
@@ -112,7 +113,7 @@ def cgls_iterates(
 
 
 def regularised_least_squares(
-    operator: Operator,
+    operator: AnyOperator,
     data: torch.Tensor,
     *,
     damping: float,
@@ -137,6 +138,7 @@ def regularised_least_squares(
     Returns:
         ``x``, ``(*batch, *model_shape)``, without gradient.
     """
+    operator = as_linear(operator)
     check_batch(data, operator.data_shape, "data")
     rank = len(operator.model_shape) - 1
     axes = tuple(range(rank)) if smoothing_axes is None else tuple(smoothing_axes)

@@ -141,7 +141,9 @@ class Guard:
             return None
         before = torch.stack([entry.kept for entry, _ in tape.compared])
         after = torch.stack([found for _, found in tape.compared])
-        worst = drift(before[..., 1:], before[..., 0], after).amax(1).tolist()
+        norm = before[..., 0]
+        norm = torch.where(norm.amax(1, keepdim=True) > 0, norm, norm.amax())  # a state of zeros: against the largest
+        worst = drift(before[..., 1:], norm, after).amax(1).tolist()
         self.drift = max(d if d == d else float("inf") for d in worst)
         for (entry, _), far in zip(tape.compared, worst, strict=True):
             if not far <= self.threshold:

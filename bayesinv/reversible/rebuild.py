@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.reversible.gradients import Backward, Condition
-from bayesinv.reversible.stream import narrowed, widened
+from bayesinv.reversible.stream import narrowed, precise, widened
 from bayesinv.reversible.tape import Tape, back_through, through, written_by
 from bayesinv.reversible.tiles import budgeted
 
@@ -48,7 +48,7 @@ class Pass:
 
     def condition(self, flat: Sequence[Tensor], wanted: Sequence[bool]) -> Condition:
         """The condition as fresh leaves in the dtype of the stream."""
-        leaves = [c.detach().to(self.wide or c.dtype) for c in flat]
+        leaves = [c.detach().to(precise(c, self.wide)) for c in flat]
         leaves = [c.detach().requires_grad_(need) for c, need in zip(leaves, wanted, strict=True)]
         return tuple(leaves) if self.pyramid else leaves[0] if leaves else None
 

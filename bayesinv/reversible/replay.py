@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Condition, ConditionGradient, Gradients, finest, pulled_back
 from bayesinv.reversible.stand_ins import replaced
+from bayesinv.reversible.stream import precise
 from bayesinv.reversible.tape import Tape, current
 
 __all__ = ["Pull", "evaluate", "graph", "narrowed_inputs", "untouched"]
@@ -100,6 +101,8 @@ def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     In one memory layout, as convolutions round differently in another one; and moved off the midpoints between two
     narrow numbers, on which sums and halves of narrow numbers fall, as these would be rounded up or down by chance.
     """
+    if not x.is_floating_point():
+        return x.to(precise(x, dtype))
     layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
     nudge = 1 + (torch.finfo(x.dtype).eps * torch.finfo(dtype).eps) ** 0.5
     return torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=layout).copy_(x * nudge)

@@ -14,7 +14,19 @@ from torch import Tensor, nn
 from bayesinv.reversible.gradients import Gradients
 from bayesinv.reversible.stand_ins import replaced
 
-__all__ = ["narrowed", "widened"]
+__all__ = ["narrowed", "precise", "widened"]
+
+
+def precise(tensor: Tensor, dtype: torch.dtype | None) -> torch.dtype:
+    """The dtype of a tensor in the precision of a real one; complex numbers stay complex, and integers what they are.
+
+    Example:
+        >>> precise(torch.zeros(2, dtype=torch.complex64), torch.float64)
+        torch.complex128
+    """
+    if dtype is None or not (tensor.is_floating_point() or tensor.is_complex()):
+        return tensor.dtype
+    return dtype.to_complex() if tensor.is_complex() else dtype
 
 
 @contextmanager

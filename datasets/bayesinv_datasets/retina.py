@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bayesinv.seeding import generator, stream
-from bayesinv_datasets.checks import check_request, check_size
+from bayesinv_datasets.checks import check_size
+from bayesinv_datasets.shipped import in_turns, read_pictures
 
 __all__ = ["Retina", "retina"]
 
@@ -63,15 +62,7 @@ class Retina:
         Raises:
             ValueError: if `n` is not positive, or `seed` or `start` is negative.
         """
-        check_request(n, seed, start)
-        index = np.arange(start, start + n)
-        turns, places = index // self.available, index % self.available
-        orders = {
-            int(turn): generator(seed, stream("retina"), int(turn)).permutation(self.available)
-            for turn in np.unique(turns)
-        }
-        chosen = [orders[int(turn)][place] for turn, place in zip(turns, places, strict=True)]
-        return torch.from_numpy(self.patches[chosen][:, None])
+        return torch.from_numpy(self.patches[in_turns("retina", self.available, n, seed, start)][:, None])
 
 
 def retina(size: int = 32) -> Retina:
@@ -90,11 +81,7 @@ def retina(size: int = 32) -> Retina:
         (torch.Size([3, 1, 64, 64]), True)
     """
     check_size(size, most=SIDE)
-    with (
-        (files("bayesinv_datasets") / "data" / "retina_patches.npz").open("rb") as file,
-        np.load(file, allow_pickle=False) as stored,
-    ):
-        patches = stored["patches"].astype(np.float32) / np.float32(255)
+    patches = read_pictures("retina_patches.npz", "patches")
     return Retina(size, np.stack([_fullest(patch, size) for patch in patches]))
 
 

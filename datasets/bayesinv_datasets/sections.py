@@ -15,9 +15,9 @@ doi:10.1190/geo2018-0646.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,56 +25,10 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from bayesinv.seeding import generator, stream
 from bayesinv_datasets.checks import as_lists, check_positive, check_range, check_request, check_size
+from bayesinv_datasets.columns import Column, Tails, at_times, checked_column
 from bayesinv_datasets.deformation import Deformation, Floats
 
-__all__ = ["Column", "LayeredSections", "Tails", "layered_sections"]
-
-Tails = Literal["gaussian", "laplace", "student-t"]
-
-OVERSAMPLE = 4
-CORRELATION = 0.55
-LOG_SPREAD = 0.75
-
-
-@dataclass(frozen=True)
-class Column:
-    """Layers in relative geologic time: thickness lognormal, log-impedance a first-order autoregression.
-
-    ``ln thickness ~ N(ln h - 0.3, 0.75^2)`` with mean ``h`` of about ``thickness`` drawn per section; the contrast of
-    layer k is ``c_k = 0.55 c_(k-1) + contrast * e_k`` with ``e_k`` of unit variance, Gaussian, Laplace or Student-t (4
-    degrees of freedom).
-    """
-
-    thickness: tuple[float, float]
-    contrast: float
-    tails: Tails
-
-    def draw(self, rng: np.random.Generator, length: int) -> Floats:
-        """The column on `length` pixels, `OVERSAMPLE` samples a pixel, averaged over one pixel."""
-        mean = rng.uniform(*self.thickness)
-        layers = int(2 * length / mean) + 8
-        thickness = np.exp(np.log(mean) - 0.3 + LOG_SPREAD * rng.standard_normal(layers))
-        step = self.contrast * self._unit(rng, layers)
-        value = np.empty(layers)
-        last = step[0] / np.sqrt(1 - CORRELATION**2)
-        for k in range(layers):
-            last = CORRELATION * last + step[k]
-            value[k] = last
-        time = (np.arange(length * OVERSAMPLE) + 0.5) / OVERSAMPLE
-        layer = np.searchsorted(np.cumsum(thickness), time)
-        fine = value[np.minimum(layer, layers - 1)]
-        total = np.concatenate(
-            [np.full(1, 0.0), np.cumsum(np.pad(fine, (OVERSAMPLE // 2, OVERSAMPLE - OVERSAMPLE // 2 - 1), mode="edge"))]
-        )
-        return (total[OVERSAMPLE:] - total[:-OVERSAMPLE]) / OVERSAMPLE
-
-    def _unit(self, rng: np.random.Generator, number: int) -> Floats:
-        """Draws of zero mean and unit variance."""
-        if self.tails == "laplace":
-            return rng.laplace(0.0, np.sqrt(0.5), number)
-        if self.tails == "student-t":
-            return rng.standard_t(4, number) * np.sqrt(0.5)
-        return rng.standard_normal(number)
+__all__ = ["Column", "LayeredSections", "Tails", "about_background", "deformed", "grain", "layered_sections"]
 
 
 @dataclass(frozen=True)
@@ -119,17 +73,42 @@ class LayeredSections:
 
     def _section(self, rng: np.random.Generator) -> Floats:
         """One section: column, geologic time of every pixel, minus background, plus noise."""
-        size, margin = self.size, int(np.ceil(2.5 * self.background))
-        reach = margin + size + 64  # how far deformation may carry a pixel above or below the section
-        column = self.column.draw(rng, size + 2 * reach)
-        time = self.deformation.times(rng, size, margin)
-        at = np.clip((time + reach) * OVERSAMPLE - 0.5, 0.0, len(column) - 1.001)
-        below = at.astype(np.int64)
-        share = at - below
-        section = (1 - share) * column[below] + share * column[below + 1]
-        section -= gaussian_filter1d(section, self.background, axis=0, mode="nearest", truncate=2.5)
-        grain = gaussian_filter(rng.standard_normal((size, size)), (1.0, 8.0), mode="wrap")
-        return section[margin : margin + size] + self.noise / GRAIN * grain
+        (rock,) = deformed(rng, lambda rng, n: [self.column.draw(rng, n)], self.deformation, self.size, self.background)
+        return about_background(rock, self.background) + self.noise * grain(rng, self.size)
+
+
+def deformed(
+    rng: np.random.Generator,
+    columns: Callable[[np.random.Generator, int], Sequence[Floats]],
+    deformation: Deformation,
+    size: int,
+    background: float,
+) -> list[Floats]:
+    """Columns, drawn by ``columns(rng, length)``, on the deformed section ``(size + 2 margin, size)``.
+
+    The margin above and below, 2.5 `background`, is there for the smoothing.
+    """
+    margin = _margin(background)
+    reach = margin + size + 64  # how far deformation may carry a pixel above or below the section
+    drawn = columns(rng, size + 2 * reach)
+    time = deformation.times(rng, size, margin)
+    return [at_times(column, time + reach) for column in drawn]
+
+
+def about_background(rock: Floats, background: float) -> Floats:
+    """``rock - G * rock`` without the margin: ``(size, size)``."""
+    margin = _margin(background)
+    smooth = gaussian_filter1d(rock, background, axis=0, mode="nearest", truncate=2.5)
+    return (rock - smooth)[margin : len(rock) - margin]
+
+
+def grain(rng: np.random.Generator, size: int) -> Floats:
+    """Noise of unit variance, correlated over 1 x 8 pixels."""
+    return gaussian_filter(rng.standard_normal((size, size)), (1.0, 8.0), mode="wrap") / GRAIN
+
+
+def _margin(background: float) -> int:
+    return int(np.ceil(2.5 * background))
 
 
 GRAIN = float(np.sqrt(1.0 / (4 * np.pi * 1.0 * 8.0)))
@@ -180,15 +159,13 @@ def layered_sections(
         (torch.Size([2, 1, 32, 32]), torch.float32)
     """
     check_size(size)
-    check_positive(contrast=contrast, background=background)
-    if tails not in get_args(Tails):
-        raise ValueError(f"expected tails as one of {', '.join(get_args(Tails))}, got {tails!r}")
+    check_positive(background=background)
     for name, value in (("faults", faults), ("shear", shear), ("noise", noise)):
         if not 0 <= value < np.inf:
             raise ValueError(f"expected {name} of at least 0, got {value!r}")
     if not 0 <= unconformity <= 1:
         raise ValueError(f"expected a probability of an unconformity in [0, 1], got {unconformity!r}")
-    column = Column(check_range("thickness", thickness, low=1.0), contrast, tails)
+    column = checked_column(thickness, contrast, tails)
     deformation = Deformation(
         faults,
         check_range("throw", throw, low=0.0),

@@ -3,9 +3,10 @@
 A short laser pulse raises the pressure to ``p0(z, x)`` where light is absorbed; the sound then runs to sensors on the
 row ``z = 0``. In a homogeneous medium, with zero initial velocity,
 
-    p(z, x, t) = F^-1[ cos(c |k| t) F p0 ](z, x),      y(s, t) = p(0, x_s, t).
+    p(z, x, t) = F^-1[ cos(c |k| t) F p0 ](z, x),      y(s, t) = p(0, x_s, t)
 
-With ``L`` the period of the Fourier series and the sum over the wavenumbers ``k_z = 2 pi j / L`` done beforehand,
+(`bayesinv_operators.kspace`; the response ``H(c |k|)`` of a transducer goes with the cosine). With ``L`` the period of
+the Fourier series and the sum over the wavenumbers ``k_z = 2 pi j / L`` done beforehand,
 
     K[k_x](z, t) = sum_kz cos(c sqrt(k_x^2 + k_z^2) t) cos(k_z z) / L
     y(s, t) = sum_kx w(k_x)/L sum_z K[k_x](z, t) sum_x cos(k_x (x_s - x)) p0(z, x),    w = 1 for k_x = 0, pi, else 2,
@@ -34,11 +35,9 @@ import torch
 from bayesinv.physics import Axis, ForwardModel, GaussianNoise, Operator
 from bayesinv.physics.operator import check_batch
 from bayesinv.seeding import generator
+from bayesinv_operators.kspace import PIXEL, SPEED_OF_SOUND, Transducer, cos_sin, mode_weights, modes, transducer
 
 __all__ = ["LineSensor", "photoacoustic_line"]
-
-PIXEL = 0.1  # mm
-SPEED_OF_SOUND = 1.5  # mm/us
 
 
 def photoacoustic_line(
@@ -47,6 +46,7 @@ def photoacoustic_line(
     samples: int | None = None,
     time_step: float = 0.5,
     sensors: Sequence[int] | None = None,
+    band: tuple[float, float] | None = None,
     noise: float | tuple[float, float] = 0.05,
 ) -> ForwardModel:
     """Initial pressure ``(1, size, size)`` to sensor traces ``(1, sensors, samples)``, limited view from above.
@@ -56,13 +56,15 @@ def photoacoustic_line(
         samples: time samples, by default ``3 * size``.
         time_step: pixels that sound travels in a sample; 0.5 is 0.033 us at c = 1.5 mm/us.
         sensors: columns that hold a sensor, by default all.
+        band: ``(centre in MHz, width at -6 dB over the centre)`` of the transducers, by default perfect ones.
         noise: relative noise level, or a pair from which each record draws its own.
 
     Raises:
-        ValueError: if the sensors are not columns of the image.
+        ValueError: if the sensors are not columns of the image, or the band is not positive.
     """
     columns = list(range(size)) if sensors is None else [int(column) for column in sensors]
-    operator = LineSensor(size, size, columns, 3 * size if samples is None else samples, time_step)
+    samples = 3 * size if samples is None else samples
+    operator = LineSensor(size, size, columns, samples, time_step, response=transducer(band))
     position = PIXEL * np.arange(size)
     symmetric = sorted(columns) == sorted(size - 1 - column for column in columns)
     return ForwardModel(
@@ -96,9 +98,19 @@ class LineSensor:
         columns: where on the row ``z = 0`` the sensors lie.
         samples: number of time samples, from ``t = 0``.
         time_step: pixels that sound travels in a sample.
+        response: that of the sensors, by default one.
     """
 
-    def __init__(self, depth: int, width: int, columns: Sequence[int], samples: int, time_step: float) -> None:
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        columns: Sequence[int],
+        samples: int,
+        time_step: float,
+        *,
+        response: Transducer | None = None,
+    ) -> None:
         if min(depth, width, samples) < 1 or not time_step > 0:
             raise ValueError(
                 f"expected positive sizes and time step, got {depth} x {width}, {samples} samples of {time_step}"
@@ -106,7 +118,7 @@ class LineSensor:
         if not columns or min(columns) < 0 or max(columns) >= width or len(set(columns)) != len(columns):
             raise ValueError(f"expected distinct sensor columns in 0..{width - 1}, got {list(columns)}")
         self.depth, self.width, self.columns = depth, width, tuple(columns)
-        self.samples, self.time_step = samples, time_step
+        self.samples, self.time_step, self.response = samples, time_step, response
         self.period = 2 * math.ceil((max(depth, width) + samples * time_step) / 2)
         self.model_shape = (1, depth, width)
         self.data_shape = (1, len(columns), samples)
@@ -146,17 +158,19 @@ class LineSensor:
         return self._kernels[key]
 
     def _arrays(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        wavenumber = 2 * np.pi * np.fft.fftfreq(self.period)
-        modes = 2 * np.pi * np.arange(self.period // 2 + 1) / self.period
+        wavenumbers = modes(self.period)
         time = self.time_step * np.arange(self.samples)
-        to_depth = np.cos(wavenumber[:, None] * np.arange(self.depth)) / self.period
-        propagate = np.stack([np.cos(time[:, None] * np.hypot(k, wavenumber)) @ to_depth for k in modes])
-        weight = np.where((modes == 0) | (np.arange(len(modes)) * 2 == self.period), 1.0, 2.0) / self.period
-        to_sensors = weight[:, None, None] * _cos_sin(modes, np.array(self.columns))
-        to_modes = _cos_sin(modes, np.arange(self.width))
+        to_depth = mode_weights(self.period)[:, None] * np.cos(wavenumbers[:, None] * np.arange(self.depth))
+        propagate = []
+        for k in wavenumbers:
+            total = np.hypot(k, wavenumbers)
+            response = 1.0 if self.response is None else self.response(total)
+            propagate.append((response * np.cos(time[:, None] * total)) @ to_depth)
+        to_sensors = mode_weights(self.period)[:, None, None] * cos_sin(wavenumbers, np.array(self.columns))
+        to_modes = cos_sin(wavenumbers, np.arange(self.width))
         return (
             to_modes.reshape(-1, self.width),
-            np.ascontiguousarray(propagate.transpose(0, 2, 1)),
+            np.ascontiguousarray(np.stack(propagate).transpose(0, 2, 1)),
             to_sensors.reshape(-1, len(self.columns)),
         )
 
@@ -165,18 +179,14 @@ class LineSensor:
         return self.__dict__ | {"_kernels": {}}
 
 
-def _cos_sin(modes: npt.NDArray[np.float64], position: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    phase = modes[:, None] * position
-    return np.stack([np.cos(phase), np.sin(phase)], axis=1)
-
-
 def _wave_by_fft(operator: Operator) -> tuple[torch.Tensor, torch.Tensor]:
-    """The definition, sample by sample: ``p(t) = F^-1[cos(|k| t) F p0]``."""
+    """The definition, sample by sample: ``p(t) = F^-1[H(|k|) cos(|k| t) F p0]``."""
     assert isinstance(operator, LineSensor)
     x = generator(0, 1).standard_normal(operator.model_shape[1:])
     k = 2 * np.pi * np.fft.fftfreq(operator.period)
     speed = np.hypot(k[:, None], k)
     spectrum = np.fft.fft2(x, s=(operator.period, operator.period))
+    spectrum = spectrum if operator.response is None else operator.response(speed) * spectrum
     row = [np.fft.ifft2(np.cos(speed * t * operator.time_step) * spectrum).real[0] for t in range(operator.samples)]
     expected = torch.from_numpy(np.array(row).T[list(operator.columns)].copy())[None]
     return operator(torch.from_numpy(x)[None]), expected

@@ -53,7 +53,7 @@ def mistake(*words: Any) -> str:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder after simulate, fit, sample, diagnose and report."""
     folder = tmp_path_factory.mktemp("chain")
-    pairs, trained = folder / "pairs.nc", folder / "run"
+    pairs, trained = folder / "pairs.zarr", folder / "run"
     run("simulate", "deblur", "-n", 64, "--seed", 3, "--out", pairs, "--set", "size=16")
     run("fit", "deblur", "--set", "size=16", "--simulations", pairs, "--epochs", 1, "--validation", 8, "--steps", 1,
         "--out", trained)  # fmt: skip
@@ -82,7 +82,7 @@ def test_operators_lists_operators_and_priors() -> None:
 
 
 def test_check_passes_for_an_installed_operator() -> None:
-    assert "all 10 checks passed" in run("check", "deblur", "--set", "size=12")
+    assert "deblur: all 15 checks passed" in run("check", "deblur", "--set", "size=12")
 
 
 def test_a_failing_check_ends_with_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_the_chain_of_verbs_ends_with_a_report(chain: Path) -> None:
     assert {"coverage_90", "chi2_refined", "psnr_baseline", "verdict"} <= metrics.keys()
     samples = bi.Samples.load(folder / "samples.nc")
     assert len(samples) == 20
-    x, y, sigma = load_pairs(chain / "pairs.nc", bi.load_problem("deblur", size=16))
+    x, y, sigma = load_pairs(chain / "pairs.zarr", bi.load_problem("deblur", size=16))
     assert np.array_equal(samples.truth.to_numpy(), x[5].numpy())  # type: ignore[union-attr]
     assert np.array_equal(samples.data.to_numpy(), y[5].numpy())  # type: ignore[union-attr]
     assert float(samples.sigma) == float(sigma[5])  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ def test_the_same_fit_again_reuses_the_run(chain: Path) -> None:
     file = chain / "run" / "posterior.bayesinv"
     before = file.read_bytes()
     began = time.perf_counter()
-    run("fit", "deblur", "--set", "size=16", "--simulations", chain / "pairs.nc", "--epochs", 1, "--validation", 8,
+    run("fit", "deblur", "--set", "size=16", "--simulations", chain / "pairs.zarr", "--epochs", 1, "--validation", 8,
         "--steps", 1, "--out", chain / "run")  # fmt: skip
     assert time.perf_counter() - began < 10
     assert file.read_bytes() == before
@@ -118,7 +118,7 @@ def test_the_same_fit_again_reuses_the_run(chain: Path) -> None:
 
 def test_samples_do_not_depend_on_the_kind_of_file(chain: Path, tmp_path: Path) -> None:
     posterior = chain / "run" / "posterior.bayesinv"
-    _, y, sigma = load_pairs(chain / "pairs.nc", bi.load_problem("deblur", size=16))
+    _, y, sigma = load_pairs(chain / "pairs.zarr", bi.load_problem("deblur", size=16))
     np.save(tmp_path / "y.npy", y[5].numpy())
     xr.DataArray(y[5].numpy(), dims=("channel", "z", "x"), name="trace").to_netcdf(tmp_path / "y.nc")
     values = []
@@ -166,7 +166,7 @@ def test_an_output_below_a_file_is_refused_before_any_work(verb: str, chain: Pat
     (tmp_path / "file").write_text("mine")
     posterior, out = chain / "run", tmp_path / "file" / "below"
     words = {
-        "simulate": ["deblur"], "fit": FIT[1:], "demo": ["--small"], "sample": [posterior, chain / "pairs.nc"],
+        "simulate": ["deblur"], "fit": FIT[1:], "demo": ["--small"], "sample": [posterior, chain / "pairs.zarr"],
         "diagnose": [posterior], "report": [posterior / "samples.nc"],
     }[verb]  # fmt: skip
     assert str(out) in mistake(verb, *words, "--out", out)
@@ -192,7 +192,7 @@ def test_a_damaged_posterior_is_refused(damage: str, chain: Path, tmp_path: Path
         content = bytearray(b"PK\x03\x04 not a posterior")
     if damage != "missing":
         file.write_bytes(content)
-    said = mistake("sample", file, chain / "pairs.nc", "--record", 0, "--out", tmp_path / "samples.nc")
+    said = mistake("sample", file, chain / "pairs.zarr", "--record", 0, "--out", tmp_path / "samples.nc")
     assert "expected a posterior file" in said
     assert not (tmp_path / "samples.nc").exists()
 
@@ -238,7 +238,7 @@ def data_of(kind: str, folder: Path, pairs: Path) -> list[Any]:
     ],
 )
 def test_bad_data_are_refused(kind: str, said: str, chain: Path, tmp_path: Path) -> None:
-    words = data_of(kind, tmp_path, chain / "pairs.nc")
+    words = data_of(kind, tmp_path, chain / "pairs.zarr")
     assert said in mistake("sample", chain / "run", *words, "--out", tmp_path / "samples.nc")
     assert not (tmp_path / "samples.nc").exists()
 
@@ -255,4 +255,4 @@ def test_an_interruption_ends_with_code_130(monkeypatch: pytest.MonkeyPatch, tmp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inference, "simulate", interrupted)
-    assert "interrupted" in run("simulate", "deblur", "--set", "size=16", "--out", tmp_path / "p.nc", code=130)
+    assert "interrupted" in run("simulate", "deblur", "--set", "size=16", "--out", tmp_path / "p.zarr", code=130)

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-PRIORS = {"vessels": (32, 64), "layered-sections": (32, 64), "retina": (32, 64)}
+PRIORS = {
+    "vessels": (32, 64),
+    "layered-sections": (32, 64),
+    "elastic-sections": (32,),
+    "reflectivity-sections": (32, 64),
+    "velocity-sections": (32,),
+    "frequency-slices": (32, 64),
+    "shepp-logan": (32, 64),
+    "matern": (32, 64),
+    "retina": (32, 64),
+    "brain": (32, 64),
+}
+CHANNELS = {"elastic-sections": 3, "frequency-slices": 2}
 FACTORIES = {point.name: point.load() for point in entry_points(group="bayesinv.priors") if point.name in PRIORS}
 
 
@@ -27,7 +39,7 @@ def test_entry_points_are_found():
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_called_with_no_arguments_a_prior_is_small(name):
-    assert FACTORIES[name]().shape == (1, 32, 32)
+    assert FACTORIES[name]().shape == (CHANNELS.get(name, 1), 32, 32)
 
 
 def test_shape_dtype_and_values(prior):

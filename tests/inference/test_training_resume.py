@@ -154,7 +154,7 @@ def test_another_architecture_is_refused_and_restart_throws_the_run_away(tmp_pat
 
 
 def test_stored_pairs_train_as_simulated_ones(tmp_path: Path, usual: Trained) -> None:
-    path = simulate(problem(), 64, seed=derived_seed(SMALL["seed"], "training"), out=tmp_path / "pairs.nc")
+    path = simulate(problem(), 64, seed=derived_seed(SMALL["seed"], "training"), out=tmp_path / "pairs.zarr")
     found, _ = trained(tmp_path / "run", simulations=path)
     assert same_state(found, usual[0])
     assert found.record["training"]["settings"]["pairs"] == str(path)

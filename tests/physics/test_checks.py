@@ -8,7 +8,8 @@ import pylops
 import pytest
 import torch
 
-from bayesinv.physics import ForwardModel, GaussianNoise, check, dot_test, from_pylops, taylor_test
+from bayesinv.physics import ForwardModel, GaussianNoise, check, dot_test, from_function, from_pylops, taylor_test
+from bayesinv.physics.costs import call_time, kept_bytes
 
 MATRIX = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -112,16 +113,8 @@ def test_the_size_of_an_error_is_told_at_any_size():
 
 
 def test_the_order_of_a_nonlinear_map():
-    class Cubic:
-        model_shape = data_shape = (1, 5)
-
-        def __call__(self, x):
-            return x + x**3
-
-        def adjoint(self, y):
-            return y
-
-    assert taylor_test(Cubic()) == pytest.approx(2, abs=0.1)
+    cubic = from_function(lambda x: x + x**3, model_shape=(1, 5), data_shape=(1, 5))
+    assert taylor_test(cubic) == pytest.approx(2, abs=0.1)
     assert taylor_test(Planted()) == math.inf
     assert taylor_test(Planted(jvp=1.01)) == pytest.approx(1, abs=0.01)
 
@@ -134,3 +127,50 @@ def test_an_operator_that_raises_is_a_failure_not_a_crash():
     results = {r.name: r for r in check(ForwardModel(Raising(), GaussianNoise(0.1)))}
     assert "no license" in results["dot test"].detail
     assert not results["dot test"].passed
+
+
+def test_views_and_changes_in_place_are_seen():
+    class View(Planted):
+        data_shape = (1, 5)
+
+        def __call__(self, x):
+            return x.view_as(x)
+
+        def adjoint(self, y):
+            return y.clone()
+
+    class InPlace(View):
+        def __call__(self, x):
+            y = x.clone()
+            x.data.mul_(2)
+            return y
+
+    results = [{r.name: r for r in check(ForwardModel(op(), GaussianNoise(0.1)))} for op in (View, InPlace)]
+    assert "a view of the input" in results[0]["aliasing"].detail
+    assert "changed in place" in results[1]["aliasing"].detail
+
+
+def test_a_likelihood_that_is_not_finite_is_seen():
+    class Silent(GaussianNoise):
+        def log_likelihood(self, clean, data, sigma):
+            return super().log_likelihood(clean, data, sigma) * float("nan")
+
+    results = {r.name: r for r in check(ForwardModel(Planted(), Silent(0.1)))}
+    assert not results["likelihood"].passed
+    assert results["simulate"].passed
+
+
+def test_costs_are_told_and_never_fail():
+    results = {r.name: r for r in check(ForwardModel(Planted(), GaussianNoise(0.1)))}
+    for name in ("time, forward", "time, adjoint", "memory"):
+        assert results[name].tolerance == math.inf
+        assert results[name].value >= 0
+    assert 0 < results["time, forward"].value < 1000
+
+
+def test_kept_bytes_are_those_of_the_graph_and_not_of_the_operator():
+    weights = torch.ones(5, 5)
+    x = torch.zeros(7, 5)
+    assert kept_bytes(lambda x: x @ weights, x) == 0
+    assert kept_bytes(lambda x: (x @ weights).exp().exp(), x) == 2 * 7 * 5 * 4
+    assert call_time(lambda x: x, x) < 0.01

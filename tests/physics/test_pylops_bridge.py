@@ -36,6 +36,21 @@ OPERATORS = {
     "complex data": lambda: from_pylops(pylops.signalprocessing.FFT2D((4, 3))),
     "complex": lambda: from_pylops(pylops.signalprocessing.FFT2D((4, 3)), complex_model=True),
     "real on complex": lambda: from_pylops(pylops.FirstDerivative((4, 3)), complex_model=True),
+    "scan, flat for PyLops": lambda: from_pylops(
+        pylops.medical.MRI2D((4, 6), mask=np.array([[1.0], [0], [1], [1]]) * np.ones(6), dtype="complex128")
+    ),
+    "flat for PyLops": lambda: from_pylops(
+        pylops.VStack([pylops.FirstDerivative((4, 3)), pylops.Identity(12)], forceflat=True)
+    ),
+    "conjugate": lambda: from_pylops(pylops.Conj((4, 3)), complex_model=True),
+    "real part": lambda: from_pylops(pylops.Real((4, 3)), complex_model=True),
+    "imaginary part": lambda: from_pylops(pylops.Imag((4, 3)), complex_model=True),
+    "conjugate of a spectrum": lambda: from_pylops(
+        pylops.Conj((4, 3)) * pylops.signalprocessing.FFT2D((4, 3)), complex_model=True
+    ),
+    "complex of real, R-linear": lambda: from_pylops(
+        pylops.signalprocessing.FFT2D((4, 4), real=True, ifftshift_before=True)
+    ),
 }
 
 
@@ -108,7 +123,7 @@ def test_function_transforms(operator):
     torch.testing.assert_close(torch.func.vmap(torch.func.vmap(operator))(x[None]), operator(x)[None])
     value, tangent = torch.func.jvp(operator, (x,), (2 * x,))
     torch.testing.assert_close(tangent, 2 * value)
-    if not operator.complex_data:
+    if not operator.complex_data and not operator.complex_model:
         jacobian = torch.func.jacrev(operator)(x[0])
         torch.testing.assert_close(torch.func.jacfwd(operator)(x[0]), jacobian)
         flat = jacobian.reshape(operator(x[0]).numel(), -1) @ x[0].reshape(-1)
@@ -169,18 +184,52 @@ def test_a_spawned_worker_can_use_it():
 
 def test_the_way_back_to_pylops(operator):
     view = as_pylops(operator)
-    assert view.clinear == (operator.complex_model == operator.complex_data)
     x = draw(operator.model_shape, operator.complex_model)
     np.testing.assert_allclose(view.matvec(x.numpy().ravel()), operator(x).numpy().ravel())
     y = operator(x)
     np.testing.assert_allclose(view.rmatvec(y.numpy().ravel()), operator.adjoint(y).numpy().ravel())
     if operator.complex_data and not operator.complex_model:
         np.testing.assert_allclose(view.matvec(x.numpy().ravel() + 0j), operator(x).numpy().ravel())
-    elif not operator.complex_data:
+    elif not operator.complex_data and not operator.complex_model:
         assert pylops.utils.dottest(view, rtol=1e-6)
         again = from_pylops(view, channels=0)
         assert isinstance(again, PylopsOperator)
         torch.testing.assert_close(again(x), operator(x))
+
+
+def test_the_view_knows_over_which_numbers_it_is_linear():
+    over_complex = {name: as_pylops(make()).clinear for name, make in OPERATORS.items()}
+    assert {name for name, answer in over_complex.items() if not answer} == {
+        "fourier of real", "complex data", "scan, flat for PyLops", "conjugate", "real part", "imaginary part",
+        "conjugate of a spectrum", "complex of real, R-linear",
+    }  # fmt: skip
+
+
+def test_a_real_model_of_complex_data_has_real_gradients_and_a_real_adjoint():
+    operator = OPERATORS["scan, flat for PyLops"]()
+    y = draw(operator.data_shape, True)
+    assert operator.adjoint(y).dtype == torch.float64
+    complex_adjoint = operator.op.rmatvec(y.numpy().ravel()).reshape(operator.model_shape)
+    assert np.abs(complex_adjoint.imag).max() > 0.1
+    torch.testing.assert_close(operator.adjoint(y), torch.from_numpy(complex_adjoint.real))
+
+
+class Simulated(torch.utils.data.Dataset):
+    def __init__(self, operator):
+        self.operator = operator
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.operator(torch.full(self.operator.model_shape, float(index)).cumsum(-1))
+
+
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_of_a_data_loader_can_use_it(start):
+    data = Simulated(OPERATORS["derivative"]())
+    loader = torch.utils.data.DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context=start)
+    torch.testing.assert_close(torch.cat(list(loader)), torch.stack([data[i] for i in range(4)]))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""Matern fields against their covariance, and their density against scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from bayesinv_datasets.matern import matern
+
+
+@pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
+def test_sampled_fields_have_the_covariance(smoothness):
+    """Of 4000 fields: each entry's error is about sqrt((C_ii C_jj + C_ij^2) / 4000) <= .0224; five of those for all."""
+    prior = matern(8, lengths=(2.0, 4.0), smoothness=smoothness, nugget=0.01, mean=3.0)
+    x = prior.sample(4000, 0).double().flatten(1) - 3.0
+    assert float((x.T @ x / 4000 - prior.covariance).abs().max()) < 5 * 0.0224 * 1.01
+    assert float(x.mean()) == pytest.approx(0.0, abs=5 * float(prior.covariance.mean().sqrt()) / 4000**0.5)
+
+
+def test_the_covariance_is_that_of_the_formula():
+    covariance = matern(9, lengths=(2.0, 5.0), variance=2.0, nugget=0.1).covariance.reshape(9, 9, 9, 9)
+    assert float(covariance[3, 4, 3, 4]) == pytest.approx(2.1)
+    s = np.sqrt(3) * np.hypot(2 / 2.0, 3 / 5.0)
+    assert float(covariance[1, 1, 3, 4]) == pytest.approx(2.0 * (1 + s) * np.exp(-s))
+
+
+def test_the_amplitudes_on_the_torus_give_back_the_covariance():
+    """The inverse transform of the eigenvalues is the first row: exact up to the lags of the image."""
+    prior = matern(16, lengths=(6.0, 3.0))
+    row = np.fft.ifft2(prior._amplitudes**2).real
+    np.testing.assert_allclose(row[:16, :16].ravel(), prior.covariance[0].numpy(), atol=1e-10)
+
+
+def test_density_is_scipys():
+    prior = matern(8, lengths=(2.0, 3.0), mean=0.5)
+    x = prior.sample(5, 0)
+    law = scipy.stats.multivariate_normal(prior.mean.flatten().numpy(), prior.covariance.numpy())
+    np.testing.assert_allclose(prior.log_prob(x).numpy(), law.logpdf(x.flatten(1).double().numpy()), rtol=1e-9)
+    assert torch.autograd.gradcheck(prior.log_prob, x.double()[:1].requires_grad_())
+
+
+def test_long_lengths_are_refused_and_large_sizes_are_drawn_without_a_matrix():
+    with pytest.raises(ValueError, match="lengths well below"):
+        matern(8, lengths=(200.0, 200.0), smoothness=2.5, nugget=0.0)
+    large = matern(96)
+    assert large.sample(1, 0).shape == (1, 1, 96, 96)
+    with pytest.raises(ValueError, match="at most 64"):
+        _ = large.covariance
+    with pytest.raises(ValueError, match="smoothness"):
+        matern(smoothness=1.0)
