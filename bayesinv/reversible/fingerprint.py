@@ -55,7 +55,8 @@ def _drawn(length: int, columns: int) -> Tensor:
     draws = torch.Generator().manual_seed(length + columns)
     signs = 2 * torch.randint(2, (length, columns), generator=draws) - 1
     sizes = 0.5 + torch.rand((length, columns), generator=draws, dtype=torch.float64)
-    return signs * sizes * (12 / 13) ** 0.5
+    drawn: Tensor = signs * sizes * (12 / 13) ** 0.5
+    return drawn
 
 
 def drift(before: Tensor, norm: Tensor, after: Tensor) -> Tensor:
