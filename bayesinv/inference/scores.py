@@ -26,7 +26,7 @@ from bayesinv.inference.samples import labelled
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scores", "label_images", "score"]
+__all__ = ["Scores", "label_images", "model_axes", "score"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -124,7 +124,7 @@ def label_images(
     forward: Any, x: Array, drawn: Mapping[str, Array], *, samples: int, level: float = 0.9, examples: int = 4
 ) -> xr.Dataset:
     """Maps over pixels (coverage, contraction) and the images of the first `examples` observations, labelled."""
-    axes = _axes(forward, x.shape)
+    axes = model_axes(forward, x.shape[1:])
     quantity, unit = getattr(forward, "quantity", "x"), getattr(forward, "unit", "1")
     first, last, _ = interval_ranks(samples, level)
     inside = ((drawn["rank"] >= first) & (drawn["rank"] <= last)).mean(0)
@@ -141,12 +141,13 @@ def label_images(
     return xr.Dataset(maps)
 
 
-def _axes(forward: Any, shape: Sequence[int]) -> list[Any]:
+def model_axes(forward: Any, shape: Sequence[int]) -> list[Any]:
+    """The axes of an image ``(channels, *space)``: the forward model's, or pixels."""
     given = list(getattr(forward, "model_axes", ()) or ())
     if given:
         return given
-    names = {1: ["x"], 2: ["z", "x"], 3: ["z", "y", "x"]}.get(len(shape) - 2, [])
+    names = {1: ["x"], 2: ["z", "x"], 3: ["z", "y", "x"]}.get(len(shape) - 1, [])
     return [
         SimpleNamespace(name=name, unit="pixel", coordinates=np.arange(size))
-        for name, size in zip(names, shape[2:], strict=True)
+        for name, size in zip(names, shape[1:], strict=True)
     ]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from exact_problems import KNOWN, exact_problem
+from toy_problems import Matrix
 
 from bayesinv.inference.exact import ExactPosterior, exact_posterior, with_known_noise
 from bayesinv.inference.exact_update import dense_matrix
 from bayesinv.physics import ForwardModel, GaussianNoise
 from bayesinv_datasets.gaussian_fields import GaussianField, gaussian_field
 from bayesinv_datasets.mixtures import GaussianMixture
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from exact_problems import KNOWN, exact_problem
-from toy_problems import Matrix
 
 
 def small(components: int = 1, *, sigma: float = 0.4, seed: int = 0):
