@@ -21,12 +21,13 @@ from bayesinv.inference.calibration import (
     interval_ranks,
     rank_histogram,
 )
+from bayesinv.inference.ecdf import ecdf_difference
 from bayesinv.inference.samples import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scores", "label_images", "model_axes", "score"]
+__all__ = ["Scores", "label_images", "model_axes", "score", "score_misfit", "score_ranks"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -38,6 +39,10 @@ class Scores:
     metrics: dict[str, float]
     errors: dict[str, float]
     dataset: xr.Dataset
+
+    def joined(self, other: Scores) -> Scores:
+        """Both together."""
+        return Scores(self.metrics | other.metrics, self.errors | other.errors, self.dataset.merge(other.dataset))
 
 
 def score(
@@ -57,7 +62,7 @@ def score(
         target: images with the noise of training, same shape.
         drawn: per observation, stacked: ``rank``, ``mean``, ``std``, ``std_even``, ``std_odd`` (of every second
             sample), ``baseline``, ``refined`` (images), ``chi2_raw``, ``chi2_refined``,
-            ``heldout_nats_per_dim``, ``max_abs_sample`` (numbers). Refined ones may be absent.
+            ``heldout_nats_per_dim``, ``max_abs_sample`` (numbers). Baseline and refined ones may be absent.
         samples: number of samples behind ``rank``, ``mean`` and ``std``.
         level: level of the intervals.
         peak: peak value of the PSNR; ``None`` takes the range of each image.
@@ -112,6 +117,48 @@ def _per_observation(x: Array, drawn: Mapping[str, Array], peak: float | None) -
             per[f"psnr_{name}"] = psnr(x, drawn[stored], peak=peak)
             per[f"snr_{name}"] = snr(x, drawn[stored])
     return per | {name: drawn[name] for name in ("chi2_raw", "chi2_refined", "heldout_nats_per_dim") if name in drawn}
+
+
+def score_ranks(table: Mapping[str, Array], samples: int, *, level: float = 0.9) -> Scores:
+    """Coverage and uniformity of the ranks ``(N, q)`` of each functional.
+
+    Metrics: ``functional_coverage_NAME``, ``functional_deviation_NAME`` (largest difference of the ECDF from uniform)
+    and ``functional_p_NAME``. Standard errors of a coverage count observations; they are not smaller than those of
+    independent trials at the nominal level.
+    """
+    metrics, errors, curves = {}, {}, []
+    for name, rank in table.items():
+        found, curve = coverage(rank, samples, level=level), ecdf_difference(rank, samples)
+        least = math.sqrt(found.nominal * (1 - found.nominal) / rank.size)
+        metrics[f"functional_coverage_{name}"] = found.value
+        errors[f"functional_coverage_{name}"] = max(found.standard_error, least)
+        metrics[f"functional_deviation_{name}"] = curve.largest
+        metrics[f"functional_p_{name}"] = curve.p_value
+        curves.append(curve)
+    dataset = xr.Dataset(
+        {
+            "functional_ecdf": (("functional", "rank_point"), np.stack([curve.difference for curve in curves])),
+            "functional_band": (("functional", "rank_point"), np.stack([curve.band for curve in curves])),
+        },
+        coords={"functional": list(table), "rank_point": curves[0].points},
+    )
+    return Scores(metrics, errors, dataset)
+
+
+def score_misfit(drawn: Mapping[str, Array]) -> Scores:
+    """Data misfit of samples over that of targets, ``chi2_ratio`` (1 if exact), and ``misfit_left``.
+
+    ``misfit_left = (chi2 of samples - of targets) / (chi2 of other images - of targets)``: 0 if samples know the data
+    as the targets do, 1 if they ignore them.
+    """
+    raw, target, prior = (np.asarray(drawn[name], float) for name in ("chi2_raw", "chi2_target", "chi2_prior"))
+    ratio = raw.sum() / target.sum()
+    error = math.sqrt(len(raw) * (raw - ratio * target).var(ddof=1)) / target.sum()
+    room = (prior - target).sum()
+    metrics = {"chi2_target": float(target.mean()), "chi2_ratio": float(ratio)}
+    metrics["misfit_left"] = float((raw - target).sum() / room) if room > 0 else math.nan
+    dataset = xr.Dataset({"chi2_target": ("observation", target), "chi2_prior": ("observation", prior)})
+    return Scores(metrics, {"chi2_ratio": float(error)}, dataset)
 
 
 def _masks(regions: Mapping[str, Callable[[Tensor], Tensor]], image: Array) -> dict[str, Array]:

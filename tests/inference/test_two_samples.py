@@ -43,9 +43,10 @@ def test_shared_random_state_is_refused():
         c2st(first, np.random.default_rng(1).normal(size=(200, 3)), classifier="oracle")
 
 
+@pytest.mark.slow
 def test_local_test_finds_what_is_wrong_here():
     problem = exact_problem("inpaint", size=8)
-    x, y, sigma = problem.sample(1, seed=77)
+    _, y, sigma = problem.sample(1, seed=77)
     p_values = {}
     for name, posterior in (
         ("exact", ExactPosterior(problem.prior, problem.forward)),
