@@ -146,7 +146,7 @@ def _observe(
     values = one.values
     with torch.no_grad():
         log_prob = one.conditioned.log_prob(torch.from_numpy(one.target)[None].to(one.y.device))
-    rank = functional_ranks(held, one, functionals)
+    rank = functional_ranks(one, functionals)
     other = held.x[(one.index + 1) % len(held)].cpu().numpy()
     kept = {
         "rank": rank["pixels"].reshape(held.shape),
@@ -156,9 +156,9 @@ def _observe(
         "std_odd": values[1::2].std(0, ddof=1),
         "sample": values[0],
         "max_abs_sample": np.abs(values).max(),
-        "chi2_raw": held.misfit(held.predictions(values[:refine_samples]), one).mean(),
-        "chi2_target": held.misfit(held.predictions(one.target[None]), one)[0],
-        "chi2_prior": held.misfit(held.predictions(other[None]), one)[0],
+        "chi2_raw": one.misfit().mean(),
+        "chi2_target": one.misfit_target(),
+        "chi2_prior": one.misfit(other[None])[0],
         "heldout_nats_per_dim": -log_prob.cpu().numpy()[0] / one.target.size,
     }
     baseline = getattr(held.posterior, "baseline", None)
@@ -167,5 +167,5 @@ def _observe(
     if refine:
         drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
         refined = np.asarray(drawn.observation(0).values.to_numpy())
-        kept |= {"refined": refined.mean(0), "chi2_refined": held.misfit(held.predictions(refined), one).mean()}
+        kept |= {"refined": refined.mean(0), "chi2_refined": one.misfit(refined).mean()}
     return kept, rank

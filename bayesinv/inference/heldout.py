@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -49,6 +50,7 @@ class Observation:
         sigma: the noise level ``(1,)``.
         conditioned: the posterior given the data, with ``sample`` and ``log_prob``.
         seed: of its samples.
+        forward: the forward model of the problem.
     """
 
     index: int
@@ -59,6 +61,36 @@ class Observation:
     sigma: Tensor
     conditioned: Any
     seed: int
+    forward: Any
+
+    @cached_property
+    def predicted(self) -> Array:
+        """``A x`` of the samples as rows of real numbers ``(S, m)``."""
+        return self._predictions(self.values)
+
+    @cached_property
+    def predicted_target(self) -> Array:
+        """``A x*`` of the target as real numbers ``(1, m)``."""
+        return self._predictions(self.target[None])
+
+    def misfit(self, images: Array | None = None) -> Array:
+        """Chi-square per datum ``|y - A x|^2 / (sigma^2 m)`` of images, of the samples by default, ``(n,)``."""
+        return self._misfit(self.predicted if images is None else self._predictions(images))
+
+    def misfit_target(self) -> float:
+        """Chi-square per datum of the target."""
+        return float(self._misfit(self.predicted_target)[0])
+
+    def _predictions(self, images: Array) -> Array:
+        import torch
+
+        with torch.no_grad():
+            data = self.forward.operator(torch.from_numpy(np.ascontiguousarray(images)).to(self.y))
+        return _rows(data)
+
+    def _misfit(self, predicted: Array) -> Array:
+        level = float(self.sigma.cpu().double().mean())
+        return np.asarray(((predicted - _rows(self.y)) ** 2).mean(1) / level**2)
 
 
 class HeldOut:
@@ -130,7 +162,7 @@ class HeldOut:
             conditioned = self.posterior(y, sigma)
             values = np.asarray(conditioned.sample(self.samples, seed=seed).observation(0).values.to_numpy())
         clean = self.x[index].cpu().numpy()
-        one = Observation(index, clean, self.target(index), values, y, sigma, conditioned, seed)
+        one = Observation(index, clean, self.target(index), values, y, sigma, conditioned, seed, self.forward)
         if self._kept is not None:
             self._kept[index] = one
         return one
@@ -143,23 +175,6 @@ class HeldOut:
         noise = normal(clean.shape, self.seed, stream("target noise"), index).numpy()
         return np.asarray(clean + self.target_noise * noise)
 
-    def predictions(self, images: Any) -> Array:
-        """``A x`` of images ``(n, channels, *space)`` as rows of real numbers ``(n, m)``."""
-        import torch
-
-        with torch.no_grad():
-            data = self.forward.operator(torch.from_numpy(np.ascontiguousarray(images)).to(self.y.real.dtype))
-            parts = torch.view_as_real(data) if data.is_complex() else data
-        return np.asarray(parts.flatten(1).cpu().numpy())
-
-    def misfit(self, predicted: Array, one: Observation) -> Array:
-        """Chi-square per datum ``|y - A x|^2 / (sigma^2 m)`` of rows of `predictions`, ``(n,)``."""
-        import torch
-
-        y = torch.view_as_real(one.y) if one.y.is_complex() else one.y
-        residual = predicted - y.flatten().cpu().numpy()
-        return np.asarray((residual**2).mean(1) / float(one.sigma.cpu().double().mean()) ** 2)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """``(channels, *space)`` of an image."""
@@ -169,3 +184,10 @@ class HeldOut:
     def dimension(self) -> int:
         """Numbers in an image."""
         return math.prod(self.shape)
+
+
+def _rows(data: Tensor) -> Array:
+    import torch
+
+    parts = torch.view_as_real(data.resolve_conj()) if data.is_complex() else data
+    return np.asarray(parts.flatten(1).cpu().numpy())

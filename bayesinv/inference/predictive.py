@@ -62,11 +62,10 @@ def predictive_check(
     for one in held:
         observed, replicates = _replicates(held, one)
         p_values.append([float((test(replicates) >= test(observed)).mean()) for test in chosen.values()])
-        behind = held.misfit(held.predictions(one.values), one)
-        ahead = held.misfit(held.predictions(one.target[None]), one)
+        behind, ahead = one.misfit(), one.misfit_target()
         samples.append(behind.mean())
-        target.append(ahead[0])
-        rank.append(int(ranks(ahead, behind[:, None])[0]))
+        target.append(ahead)
+        rank.append(int(ranks(np.array([ahead]), behind[:, None])[0]))
         if len(shown) < examples:
             shown.append((observed[0], replicates[:20]))
     drawn, true = np.array(samples), np.array(target)

@@ -30,15 +30,14 @@ Array: TypeAlias = NDArray[Any]
 
 
 def functional_ranks(
-    held: HeldOut, one: Observation, functionals: Mapping[str, Functional], *, density: bool = False
+    one: Observation, functionals: Mapping[str, Functional], *, density: bool = False
 ) -> dict[str, Array]:
     """Ranks ``(q,)`` of one observation: pixels, each functional, predictions, misfit, and the density if wanted."""
     found = {"pixels": ranks(one.target, one.values).ravel()}
     target, drawn = evaluate(functionals, one.target[None]), evaluate(functionals, one.values)
     found |= {name: ranks(target[name][0], drawn[name]) for name in functionals}
-    ahead, behind = held.predictions(one.target[None]), held.predictions(one.values)
-    found["predictions"] = ranks(ahead[0], behind)
-    found["misfit"] = ranks(held.misfit(ahead, one), held.misfit(behind, one)[:, None])
+    found["predictions"] = ranks(one.predicted_target[0], one.predicted)
+    found["misfit"] = ranks(np.array([one.misfit_target()]), one.misfit()[:, None])
     if density:
         import torch
 
@@ -60,7 +59,7 @@ def rank_table(
         density: whether to rank the log density too, which costs one more pass through a flow.
     """
     chosen = standard_functionals(held.shape) if functionals is None else functionals
-    rows = [functional_ranks(held, one, chosen, density=density) for one in held]
+    rows = [functional_ranks(one, chosen, density=density) for one in held]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 

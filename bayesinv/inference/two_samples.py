@@ -122,7 +122,7 @@ def local_c2st(
         count = held.samples - 1
         centre = np.asarray(conditioned.sample(count, seed=_state(seed, "centre")).observation(0).values).mean(0)
         fresh = np.asarray(conditioned.sample(samples, seed=_state(seed, "fresh")).observation(0).values) - centre
-    asked = Observation(-1, centre, centre, fresh, record, level, conditioned, seed)
+    asked = Observation(-1, centre, centre, fresh, record, level, conditioned, seed, held.forward)
     images = _Components(np.stack(targets + drawn), components)
     contexts = _Components(np.stack(context), components)
     there = contexts(scaled_adjoint(held, asked).reshape(1, -1))

@@ -190,7 +190,8 @@ def _functionals(metrics: Mapping[str, float], errors: Mapping[str, float], want
         grade = LEVELS[2] if deviation > 0.15 else LEVELS[1]
     text = (
         f"the share of ranks below any value differs from uniform by at most {deviation:.2f}, in {worst} "
-        f"(p = {metrics[f'functional_p_{worst}']:.2g}, {len(names)} functionals); wanted at most 0.05, or what chance allows."
+        f"(p = {metrics[f'functional_p_{worst}']:.2g}, {len(names)} functionals); wanted at most 0.05, or what chance "
+        "allows."
     )
     if grade != LEVELS[0]:
         text += " A bias or a wrong spread of what pixels do together; next: see the ECDF figure, then train longer."
