@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import pylops
+import torch
 
 from bayesinv.inference import Problem
 from bayesinv.inference.exact import with_known_noise
-from bayesinv.physics import ForwardModel, GaussianNoise, from_pylops, plugins
+from bayesinv.physics import ForwardModel, GaussianNoise, plugins
 from bayesinv_datasets.gaussian_fields import gaussian_field
 from bayesinv_datasets.mixtures import two_modes
 
@@ -49,7 +50,21 @@ def _forward(name: str, size: int) -> ForwardModel:
         operator = pylops.avo.poststack.PoststackLinearModelling(wavelet, nt0=size, spatdims=size)
     else:
         raise ValueError(f"expected a problem among {', '.join((*NAMES, 'two-modes'))}, got {name!r}")
-    matrix = pylops.MatrixMult(operator.todense())  # so small, it is the fastest
-    matrix.dims = (size, size)
-    matrix.dimsd = (size, size) if matrix.shape[0] == size * size else (matrix.shape[0],)
-    return ForwardModel(from_pylops(matrix), GaussianNoise(1.0, relative=False), name=name)
+    return ForwardModel(_Dense(operator.todense(), size), GaussianNoise(1.0, relative=False), name=name)
+
+
+class _Dense:
+    """A matrix on flattened images, the fastest for so small a problem."""
+
+    def __init__(self, matrix: np.ndarray, size: int) -> None:
+        self.matrix = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
+        self.model_shape = (1, size, size)
+        self.data_shape = (1, size, size) if len(matrix) == size * size else (1, len(matrix))
+
+    def __call__(self, model: torch.Tensor) -> torch.Tensor:
+        data = model.flatten(-3) @ self.matrix.to(model).T
+        return data.reshape(*data.shape[:-1], *self.data_shape)
+
+    def adjoint(self, data: torch.Tensor) -> torch.Tensor:
+        model = data.flatten(-len(self.data_shape)) @ self.matrix.to(data)
+        return model.reshape(*model.shape[:-1], *self.model_shape)

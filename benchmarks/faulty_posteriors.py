@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bayesinv.inference.exact import ExactPosterior
-from bayesinv.inference.samples import Samples
+from bayesinv.inference.samples import Samples, labelled
 from bayesinv.physics import ForwardModel
 
 FAULTS = ("exact", "mean shifted", "sd too small", "sd too large", "uncorrelated", "data ignored", "mode dropped")
@@ -61,9 +61,8 @@ class Faulty:
             return x
 
         def sample(n: int, *, seed: int) -> Samples:
-            one = exact.sample(1, seed=0)
-            values = one.values.isel(sample=np.zeros(n, dtype=int)).copy(data=draw(n, seed=seed)[:, None].numpy())
-            return Samples(values)
+            axes = self.forward.model_axes
+            return Samples(labelled(draw(n, seed=seed)[:, None].numpy(), axes, leading=("sample", "observation")))
 
         def log_prob(x: torch.Tensor) -> torch.Tensor:
             """Of the law that is sampled."""
@@ -81,7 +80,7 @@ class Faulty:
                 return exact.log_prob(x) + torch.log(2 * first).clamp_min(-50)
             return exact.log_prob(x)
 
-        return SimpleNamespace(sample=sample, log_prob=log_prob)
+        return SimpleNamespace(sample=sample, log_prob=log_prob, y=exact.y, sigma=exact.sigma)
 
     @staticmethod
     def _jump(exact: Any) -> torch.Tensor:

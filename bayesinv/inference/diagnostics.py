@@ -18,8 +18,9 @@ from bayesinv.inference.calibration import interval_ranks
 from bayesinv.inference.checks import Checks
 from bayesinv.inference.functionals import Functional, standard_functionals
 from bayesinv.inference.heldout import HeldOut, Observation
+from bayesinv.inference.importance import log_importance, pareto_smoothed
 from bayesinv.inference.sbc import functional_ranks
-from bayesinv.inference.scores import label_images, score, score_misfit, score_ranks
+from bayesinv.inference.scores import label_images, score, score_misfit, score_ranks, score_weights
 from bayesinv.inference.verdict import judge
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def diagnose(
     chosen = standard_functionals(held.shape) if functionals is None else dict(functionals)
     rows, ranked = [], []
     for one in held:
-        kept, rank = _observe(held, one, chosen, refine, refine_samples)
+        kept, rank = _observe(held, one, chosen, refine, refine_samples, getattr(problem, "prior", None))
         rows.append(kept)
         ranked.append(rank)
         if progress is not None:
@@ -107,7 +108,8 @@ def diagnose(
     clean, target = held.x.cpu().numpy(), np.stack([held.target(index) for index in range(len(held))])
     regions = dict(problem.regions or {})
     scores = score(clean, target, drawn, samples=samples, level=level, peak=peak, regions=regions)
-    scores = scores.joined(score_ranks(table, samples, level=level)).joined(score_misfit(drawn))
+    for more in (score_ranks(table, samples, level=level), score_misfit(drawn), score_weights(drawn, samples)):
+        scores = scores.joined(more)
     temperature = getattr(posterior, "temperature", None)
     metrics = scores.metrics | ({} if temperature is None else {"temperature": float(temperature)})
     images = label_images(problem.forward, clean, drawn, samples=samples, level=level, examples=examples)
@@ -138,7 +140,7 @@ def diagnose(
 
 
 def _observe(
-    held: HeldOut, one: Observation, functionals: Mapping[str, Functional], refine: int, refine_samples: int
+    held: HeldOut, one: Observation, functionals: Mapping[str, Functional], refine: int, refine_samples: int, prior: Any
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """What is kept of the samples of one observation, and the ranks of its target."""
     import torch
@@ -164,6 +166,14 @@ def _observe(
     baseline = getattr(held.posterior, "baseline", None)
     if baseline is not None:
         kept["baseline"] = baseline(one.y)[0].cpu().numpy()
+    familiar = one.conditioned.gate_p_value() if hasattr(one.conditioned, "gate_p_value") else None
+    if familiar is not None:
+        kept["gate_p_value"] = familiar[0]
+    if hasattr(prior, "log_prob") and len(values) >= 10:
+        images = torch.from_numpy(np.ascontiguousarray(values))
+        log_weight = log_importance(one.conditioned, images, prior, one.forward)
+        weight, kept["khat"] = pareto_smoothed(log_weight)
+        kept["ess_share"] = 1 / (weight**2).sum() / len(weight)
     if refine:
         drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
         refined = np.asarray(drawn.observation(0).values.to_numpy())

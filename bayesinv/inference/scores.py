@@ -22,12 +22,14 @@ from bayesinv.inference.calibration import (
     rank_histogram,
 )
 from bayesinv.inference.ecdf import ecdf_difference
+from bayesinv.inference.gate import LEVEL
+from bayesinv.inference.importance import khat_limit
 from bayesinv.inference.samples import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Scores", "label_images", "model_axes", "score", "score_misfit", "score_ranks"]
+__all__ = ["Scores", "label_images", "model_axes", "score", "score_misfit", "score_ranks", "score_weights"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -159,6 +161,25 @@ def score_misfit(drawn: Mapping[str, Array]) -> Scores:
     metrics["misfit_left"] = float((raw - target).sum() / room) if room > 0 else math.nan
     dataset = xr.Dataset({"chi2_target": ("observation", target), "chi2_prior": ("observation", prior)})
     return Scores(metrics, {"chi2_ratio": float(error)}, dataset)
+
+
+def score_weights(drawn: Mapping[str, Array], samples: int) -> Scores:
+    """Of importance weights ``khat`` (median), ``khat_limit`` and ``ess_share``; of the gate ``gate_stopped``.
+
+    ``gate_stopped`` is the share of observations with a p-value below 1 %. Either is absent where it was not made.
+    """
+    metrics: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    kept = {name: np.asarray(drawn[name], float) for name in ("khat", "ess_share", "gate_p_value") if name in drawn}
+    if "khat" in kept:
+        metrics |= {"khat": float(np.median(kept["khat"])), "khat_limit": khat_limit(samples)}
+        metrics["ess_share"] = float(kept["ess_share"].mean())
+        errors["ess_share"] = float(kept["ess_share"].std(ddof=1) / math.sqrt(len(kept["ess_share"])))
+    if "gate_p_value" in kept:
+        stopped = kept["gate_p_value"] < LEVEL
+        metrics["gate_stopped"] = float(stopped.mean())
+        errors["gate_stopped"] = math.sqrt(LEVEL * (1 - LEVEL) * (1 / len(stopped) + 1 / 200))
+    return Scores(metrics, errors, xr.Dataset({name: ("observation", value) for name, value in kept.items()}))
 
 
 def _masks(regions: Mapping[str, Callable[[Tensor], Tensor]], image: Array) -> dict[str, Array]:
