@@ -157,7 +157,8 @@ def warn_if_outside(p_values: NDArray[np.float64], level: float) -> None:
         which = "these data" if len(p_values) == 1 else f"{len(outside)} of {len(p_values)} records"
         warnings.warn(
             f"{which} are unlike the simulated ones (p = {p_values.min():.2g}, false alarms {level:.0%}): the "
-            "posterior was not trained for them and its calibration does not carry over; check noise level, units and operator",
+            "posterior was not trained for them and its calibration does not carry over; check noise level, units "
+            "and operator",
             OutOfDistributionWarning,
             stacklevel=3,
         )

@@ -29,7 +29,7 @@ def z_against_contraction(held: HeldOut) -> xr.Dataset:
 
     Returns:
         ``z_mean``, ``z_rms``, ``contraction`` over the pixels; ``z_mean_error``, ``z_rms_error`` for an exact Gaussian
-        posterior; ``z`` and ``contraction_each`` over ``(observation, pixel)``.
+        posterior; ``z_score`` and ``contraction_each`` over ``(observation, pixel)``.
     """
     found = [(one.target, one.values.mean(0), one.values.std(0, ddof=1)) for one in held]
     target, mean, std = (np.stack(column) for column in zip(*found, strict=True))
@@ -43,7 +43,7 @@ def z_against_contraction(held: HeldOut) -> xr.Dataset:
             "contraction": labelled(contraction(np.sqrt((std**2).mean(0)), prior), axes, quantity="contraction"),
             "z_mean_error": 1 / np.sqrt(count),
             "z_rms_error": 1 / np.sqrt(2 * count),
-            "z": (("observation", "pixel"), z.reshape(count, -1)),
+            "z_score": (("observation", "pixel"), z.reshape(count, -1)),
             "contraction_each": (("observation", "pixel"), contraction(std, prior).reshape(count, -1)),
         },
         attrs={"observations": count, "samples": held.samples},
