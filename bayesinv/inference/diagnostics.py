@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bayesinv.inference.calibration import interval_ranks
 from bayesinv.inference.checks import Checks
 from bayesinv.inference.functionals import Functional, standard_functionals
+from bayesinv.inference.gate import gate_unheard
 from bayesinv.inference.heldout import HeldOut, Observation
 from bayesinv.inference.importance import log_importance, pareto_smoothed
 from bayesinv.inference.sbc import functional_ranks
@@ -175,7 +176,8 @@ def _observe(
         weight, kept["khat"] = pareto_smoothed(log_weight)
         kept["ess_share"] = 1 / (weight**2).sum() / len(weight)
     if refine:
-        drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
+        with gate_unheard():
+            drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
         refined = np.asarray(drawn.observation(0).values.to_numpy())
         kept |= {"refined": refined.mean(0), "chi2_refined": one.misfit(refined).mean()}
     return kept, rank

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -28,7 +30,7 @@ from torch import Tensor
 from bayesinv.inference.problem import Problem
 from bayesinv.physics import ForwardModel, cgls_iterates
 
-__all__ = ["LEVEL", "Gate", "OutOfDistributionWarning", "data_features", "fit_gate", "warn_if_outside"]
+__all__ = ["LEVEL", "Gate", "OutOfDistributionWarning", "data_features", "fit_gate", "gate_unheard", "warn_if_outside"]
 
 LEVEL = 0.01
 _SHRINK = 0.1
@@ -38,6 +40,14 @@ _FLOOR = 1e-12
 
 class OutOfDistributionWarning(UserWarning):
     """Data unlike those that a posterior was trained on."""
+
+
+@contextmanager
+def gate_unheard() -> Iterator[None]:
+    """Samples without the warning, where the score itself is looked at."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfDistributionWarning)
+        yield
 
 
 @dataclass(frozen=True, eq=False)

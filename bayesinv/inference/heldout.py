@@ -7,7 +7,6 @@ number depends on the seed and the index of the observation only.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesinv.inference.gate import OutOfDistributionWarning
+from bayesinv.inference.gate import gate_unheard
 from bayesinv.seeding import generator, normal, stream
 
 if TYPE_CHECKING:
@@ -160,8 +159,7 @@ class HeldOut:
 
         y, sigma = self.y[index : index + 1], self.sigma[index : index + 1]
         seed = int(generator(self.seed, stream("diagnose"), index).integers(2**31))
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", OutOfDistributionWarning)  # the diagnosis has a figure of its own for it
+        with torch.no_grad(), gate_unheard():
             conditioned = self.posterior(y, sigma)
             values = np.asarray(conditioned.sample(self.samples, seed=seed).observation(0).values.to_numpy())
         clean = self.x[index].cpu().numpy()
