@@ -44,8 +44,8 @@ def sample(
     p_values = drawn.provenance["gate_p_value"]
     if p_values and p_values[0] < LEVEL:
         OUT.print(
-            f"[yellow]these data are unlike the simulated ones (p = {p_values[0]:.2g})[/]: the posterior was not trained "
-            "for them; check noise level, units and operator", highlight=False, soft_wrap=True,
+            f"[yellow]these data are unlike the simulated ones (p = {p_values[0]:.2g})[/]: the posterior was not "
+            "trained for them; check noise level, units and operator", highlight=False, soft_wrap=True,
         )  # fmt: skip
     drawn = drawn.with_baseline(trained.baseline(conditioned.y[0]).numpy())
     if observed.truth is not None:

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bayesinv.inference.gate import data_features, warn_if_outside
+from bayesinv.inference.gate import warn_if_outside
+from bayesinv.inference.gate_features import data_features
 from bayesinv.inference.samples import Samples, labelled
 from bayesinv.physics import cgls
 from bayesinv.seeding import normal, stream

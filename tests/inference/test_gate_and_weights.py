@@ -14,7 +14,8 @@ from faulty_posteriors import Faulty
 
 from bayesinv.inference import Posterior, load_problem
 from bayesinv.inference.exact import ExactPosterior
-from bayesinv.inference.gate import Gate, OutOfDistributionWarning, data_features, fit_gate, warn_if_outside
+from bayesinv.inference.gate import Gate, OutOfDistributionWarning, fit_gate, warn_if_outside
+from bayesinv.inference.gate_features import data_features
 from bayesinv.inference.importance import importance_weights, khat_limit, pareto_smoothed
 from bayesinv.physics import GaussianNoise
 
@@ -53,6 +54,41 @@ def test_noise_twice_the_trained_level_is_found(problem, gate):
     assert roc_area(inside, outside) > 0.95
 
 
+def test_directions_find_what_the_distance_misses():
+    """A wavelet off by 10 % moves the features where simulated records hardly vary."""
+    import dataclasses
+
+    problem = load_problem("seismic-poststack", size=32)
+    gate = fit_gate(problem, seed=7)
+    wrong = load_problem("seismic-poststack", size=32, wavelet_frequency=0.11).forward.operator
+    areas = []
+    for moves in (gate.moves, np.zeros((1, len(gate.mean)))):
+        chosen = dataclasses.replace(gate, moves=moves)
+        scores = []
+        for operator in (problem.forward.operator, wrong):
+            x, _, _ = problem.sample(100, seed=2)
+            y, _ = dataclasses.replace(problem.forward, operator=operator).simulate(x, 2)
+            features = data_features(problem.forward, y, problem.forward.noise.sigma_of(y))
+            scores.append(chosen.score(features))
+        areas.append(roc_area(*scores))
+    assert areas[0] > areas[1] + 0.05
+    assert areas[0] > 0.75
+
+
+def test_distortions_leave_the_noise(problem):
+    from bayesinv.inference.gate_features import distortions
+
+    x, y, _ = problem.sample(2, seed=1)
+    clean = problem.forward.operator(x)
+    made = list(distortions(clean, torch.zeros_like(clean)))
+    assert len(made) == 7  # two ways along two axes, smoother, sharper, louder
+    torch.testing.assert_close(made[-1], clean)
+    smooth, sharp = (float(part.diff(dim=3).square().sum()) for part in made[4:6])
+    assert smooth < float(clean.diff(dim=3).square().sum()) < sharp
+    noisy = list(distortions(clean, y - clean))
+    torch.testing.assert_close(noisy[0] - made[0], y - clean, atol=1e-6, rtol=1e-4)
+
+
 def test_gate_survives_json(gate):
     again = Gate.from_record(json.loads(json.dumps(gate.to_record())))
     rows = np.random.default_rng(0).normal(size=(5, len(gate.mean))) + gate.mean
@@ -60,9 +96,9 @@ def test_gate_survives_json(gate):
     assert again.level == gate.level
     assert gate.p_value(np.full((1, len(gate.mean)), np.nan))[0] == 1 / 201
     with pytest.raises(ValueError, match="100 or more rows"):
-        Gate.fit(np.zeros((50, 2)))
+        Gate.fit(np.zeros((50, 2)), np.ones((1, 2)))
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Gate.fit(np.zeros((50, 2)), level=2.0)
+        Gate.fit(np.zeros((50, 2)), np.ones((1, 2)), level=2.0)
 
 
 def test_warning_says_how_many():
