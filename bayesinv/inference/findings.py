@@ -10,6 +10,7 @@ __all__ = [
     "LEVELS",
     "Finding",
     "accuracy_finding",
+    "bias_finding",
     "coverage_finding",
     "graded",
     "misfit_finding",
@@ -108,6 +109,22 @@ def rank_finding(metrics: Mapping[str, float], errors: Mapping[str, float]) -> F
     if grade != LEVELS[0]:
         text += " High ends mean intervals too narrow, a high middle too wide, a slope a bias; see the histogram."
     return Finding(grade, "Ranks", text + undecided(error, 0.50))
+
+
+def bias_finding(metrics: Mapping[str, float], errors: Mapping[str, float]) -> Finding | None:
+    """Whether targets lie in the middle of their samples on average."""
+    value, error = metrics.get("rank_bias", math.nan), errors.get("rank_bias", math.nan)
+    if math.isnan(value):
+        return None
+    grade = graded(abs(value), error, 0.03, 0.10)
+    text = (
+        f"the mean rank of the targets is off the middle by {value:+.3f}{plus_minus(error, 1, '')} of the range; "
+        "wanted within 0.03 (a shift of a tenth of a standard deviation)."
+    )
+    if grade != LEVELS[0]:
+        side = "high" if value < 0 else "low"
+        text += f" Samples are too {side} on the whole; next: train longer, with more simulations."
+    return Finding(grade, "Bias", text + undecided(error, 0.10))
 
 
 def misfit_finding(metrics: Mapping[str, float], errors: Mapping[str, float]) -> Finding | None:

@@ -103,6 +103,9 @@ def score(
     worst = int(np.argmax(np.abs(coarse.density - 1)))
     metrics["rank_deviation"] = float(abs(coarse.density[worst] - 1))
     errors["rank_deviation"] = float(coarse.standard_error[worst])
+    centre = (drawn["rank"].reshape(len(x), -1).mean(1) + 0.5) / (samples + 1) - 0.5
+    metrics["rank_bias"] = float(centre.mean())
+    errors["rank_bias"] = float(centre.std(ddof=1) / math.sqrt(len(x)))
     fine = rank_histogram(drawn["rank"], samples)
     arrays |= {"rank_density": ("rank_bin", fine.density), "rank_error": ("rank_bin", fine.standard_error)}
     arrays |= {"rank_band": ("rank_bin", fine.band), "rank_edges": ("rank_edge", fine.edges)}

@@ -16,6 +16,7 @@ from bayesinv.inference.findings import (
     LEVELS,
     Finding,
     accuracy_finding,
+    bias_finding,
     coverage_finding,
     misfit_finding,
     outlier_finding,
@@ -76,7 +77,7 @@ def judge(
     for name in regions:
         where = f"{level:.0%} intervals where the posterior mean lies in {name}"
         found.append(coverage_finding(where, metrics, errors, f"{key}_{name}_predicted", wanted, 0.03, 0.07))
-    found += [spread_finding(metrics, errors), rank_finding(metrics, errors)]
+    found += [spread_finding(metrics, errors), rank_finding(metrics, errors), bias_finding(metrics, errors)]
     found += [*functional_findings(metrics, errors, wanted), misfit_finding(metrics, errors)]
     found += [outlier_finding(metrics, truth_range), accuracy_finding(metrics)]
     found += [weight_finding(metrics), gate_finding(metrics, errors)]
