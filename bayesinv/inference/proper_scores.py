@@ -1,10 +1,12 @@
 r"""Proper scores of samples, smallest in expectation for the exact posterior: CRPS, energy and variogram score.
 
+In their unbiased forms for S samples::
+
     CRPS      = E |x - x*| - 1/2 E |x - x'|                       per pixel, averaged
     energy    = E ||x - x*|| - 1/2 E ||x - x'||                   of the whole image
     variogram = sum_h mean_i ( |x*_i - x*_{i+h}|^p - E |x_i - x_{i+h}|^p )^2
 
-in their unbiased forms for S samples. The CRPS sees the pixels one by one; the variogram score sees how they move
+The CRPS sees the pixels one by one; the variogram score sees how they move
 together. Each comes with that of the prior (the true images of other pairs as samples) and the skill
 ``1 - score / prior score``.
 
