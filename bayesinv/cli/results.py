@@ -34,11 +34,19 @@ def sample(
     output_file(out)
     from bayesinv.cli.observed import read_observed
     from bayesinv.inference import Posterior
+    from bayesinv.inference.gate import LEVEL, gate_unheard
 
     trained = Posterior.load(posterior_file(posterior))
     observed = read_observed(data, trained.problem.forward.data_shape, record)
     conditioned = trained(observed.y, observed.sigma if sigma is None else sigma)
-    drawn = conditioned.sample(samples, seed=seed, refine=refine)
+    with gate_unheard():
+        drawn = conditioned.sample(samples, seed=seed, refine=refine)
+    p_values = drawn.provenance["gate_p_value"]
+    if p_values and p_values[0] < LEVEL:
+        OUT.print(
+            f"[yellow]these data are unlike the simulated ones (p = {p_values[0]:.2g})[/]: the posterior was not "
+            "trained for them; check noise level, units and operator", highlight=False, soft_wrap=True,
+        )  # fmt: skip
     drawn = drawn.with_baseline(trained.baseline(conditioned.y[0]).numpy())
     if observed.truth is not None:
         drawn = drawn.with_truth(observed.truth)

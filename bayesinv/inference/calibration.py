@@ -58,10 +58,7 @@ def ranks(truth: Any, samples: Any) -> NDArray[np.int32]:
     target, draws = np.asarray(truth), np.asarray(samples)
     if draws.shape[1:] != target.shape:
         raise ValueError(f"expected samples of shape (S, {', '.join(map(str, target.shape))}), got {draws.shape}")
-    below = np.zeros(target.shape, dtype=np.int32)
-    for draw in draws:
-        below += draw < target
-    return below
+    return np.asarray((draws < target).sum(0, dtype=np.int32))
 
 
 def interval_ranks(samples: int, level: float = 0.9) -> tuple[int, int, float]:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bayesinv.inference.gate import warn_if_outside
+from bayesinv.inference.gate_features import data_features
 from bayesinv.inference.samples import Samples, labelled
 from bayesinv.physics import cgls
 from bayesinv.seeding import normal, stream
@@ -75,12 +79,16 @@ class Conditioned:
 
         Returns:
             `Samples` with dims ``(sample, [observation,] channel, *space)``, coordinates, units, the data, and the
-            misfit ``chi2`` of each sample.
+            misfit ``chi2`` of each sample. Data unlike the simulated ones raise an `OutOfDistributionWarning`; their
+            p-value (`bayesinv.inference.gate`) is ``provenance["gate_p_value"]``.
 
         Raises:
             ValueError: if ``n`` is not positive or ``refine`` negative.
         """
         began = time.perf_counter()
+        familiar = self.gate_p_value()
+        if familiar is not None and self.posterior.gate is not None:
+            warn_if_outside(familiar, self.posterior.gate.level)
         drawn = self.draw(n, seed=seed, refine=refine, batch_size=batch_size)
         forward = self.posterior.problem.forward
         chi2 = torch.stack([self._chi2(x) for x in drawn])
@@ -99,8 +107,16 @@ class Conditioned:
             data=self.posterior.mark(data),
             sigma=xr.DataArray(_numpy(self.sigma[0] if self.single else self.sigma), dims=lead[1:]),
             chi2=xr.DataArray(_numpy(chi2), dims=lead),
-            provenance=self._provenance(n, seed, refine, seconds),
+            provenance=self._provenance(n, seed, refine, seconds)
+            | {"gate_p_value": None if familiar is None else [float(p) for p in familiar]},
         )
+
+    def gate_p_value(self) -> NDArray[np.float64] | None:
+        """How like the simulated data each record is, `bayesinv.inference.gate`; ``None`` before training."""
+        gate = self.posterior.gate
+        if gate is None:
+            return None
+        return gate.p_value(data_features(self.posterior.problem.forward, self.y, self.sigma))
 
     def log_prob(self, x: Any) -> Tensor:
         """The log density in nats of images ``(batch, *model_shape)``, or one image for one record; ``(batch,)``.

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesinv.inference.calibration import interval_ranks, ranks
+from bayesinv.inference.calibration import interval_ranks
 from bayesinv.inference.checks import Checks
-from bayesinv.inference.samples import Samples
-from bayesinv.inference.scores import label_images, score
+from bayesinv.inference.functionals import Functional, standard_functionals
+from bayesinv.inference.gate import gate_unheard
+from bayesinv.inference.heldout import HeldOut, Observation
+from bayesinv.inference.importance import log_importance, pareto_smoothed
+from bayesinv.inference.sbc import functional_ranks
+from bayesinv.inference.scores import label_images, score, score_misfit, score_ranks, score_weights
 from bayesinv.inference.verdict import judge
-from bayesinv.seeding import generator, normal, stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,16 +32,10 @@ __all__ = ["diagnose"]
 Array: TypeAlias = NDArray[Any]
 
 
-class _Conditioned(Protocol):
-    def sample(self, n: int, *, seed: int, refine: int = 0) -> Samples: ...
-    def log_prob(self, x: Tensor) -> Tensor: ...
-
-
 class _Posterior(Protocol):
     @property
     def target_noise(self) -> float: ...
-    def __call__(self, y: Tensor, sigma: Tensor | None = None) -> _Conditioned: ...
-    def baseline(self, y: Tensor) -> Tensor: ...
+    def __call__(self, y: Tensor, sigma: Tensor | None = None) -> Any: ...
 
 
 class _Problem(Protocol):
@@ -62,6 +59,7 @@ def diagnose(
     pairs: tuple[Tensor, Tensor, Tensor] | None = None,
     peak: float | None = 1.0,
     examples: int = 4,
+    functionals: Mapping[str, Functional] | None = None,
     name: str = "held-out simulations",
     progress: Callable[[int, int], None] | None = None,
 ) -> Checks:
@@ -73,7 +71,8 @@ def diagnose(
     verdict rests on the latter.
 
     Args:
-        posterior: the posterior to check.
+        posterior: the posterior to check: called with ``(y, sigma)`` it gives ``sample`` and ``log_prob``. The baseline
+            is compared with where it has one.
         problem: simulator of the pairs; its regions get a coverage of their own.
         simulations: number of pairs to simulate.
         samples: samples per observation; 99 makes the 90 % interval by ranks exact.
@@ -84,6 +83,8 @@ def diagnose(
         pairs: ``(x, y, sigma)`` to check instead of simulated pairs, such as real or shifted ones.
         peak: peak value of the PSNR; ``None`` takes the range of each image.
         examples: number of observations whose images are kept.
+        functionals: from images ``(n, channels, *space)`` to rows ``(n, q)`` whose ranks are judged;
+            `bayesinv.inference.functionals.standard_functionals` by default.
         name: what the pairs are, for the report, such as ``"retinal vessels, simulated data"``.
         progress: called with the number of observations done and of all.
 
@@ -94,28 +95,27 @@ def diagnose(
         ValueError: if there are fewer than two pairs, or fewer than four samples.
     """
     began = time.perf_counter()
-    x, y, sigma = problem.sample(simulations, seed) if pairs is None else pairs
-    if len(x) < 2 or not len(x) == len(y) == len(sigma):
-        raise ValueError(f"expected 2 or more pairs, as many x as y and sigma, got {len(x)}, {len(y)}, {len(sigma)}")
-    if samples < 4:
-        raise ValueError(f"expected at least 4 samples, got {samples}")
-    noise = float(posterior.target_noise)
-    target = np.stack([_target(image, noise, seed, index) for index, image in enumerate(x)])
-    rows = []
-    for index in range(len(x)):
-        pair = (y[index : index + 1], sigma[index : index + 1])
-        own = int(generator(seed, stream("diagnose"), index).integers(2**31))
-        rows.append(_observe(posterior, problem.forward, pair, target[index], samples, own, refine, refine_samples))
+    held = HeldOut(posterior, problem, simulations=simulations, samples=samples, seed=seed, pairs=pairs)
+    chosen = standard_functionals(held.shape) if functionals is None else dict(functionals)
+    rows, ranked = [], []
+    for one in held:
+        kept, rank = _observe(held, one, chosen, refine, refine_samples, getattr(problem, "prior", None))
+        rows.append(kept)
+        ranked.append(rank)
         if progress is not None:
-            progress(index + 1, len(x))
+            progress(one.index + 1, len(held))
     drawn = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    clean, regions = x.cpu().numpy(), dict(problem.regions or {})
+    table = {name: np.stack([row[name] for row in ranked]) for name in ranked[0]}
+    clean, target = held.x.cpu().numpy(), np.stack([held.target(index) for index in range(len(held))])
+    regions = dict(problem.regions or {})
     scores = score(clean, target, drawn, samples=samples, level=level, peak=peak, regions=regions)
+    for more in (score_ranks(table, samples, level=level), score_misfit(drawn), score_weights(drawn, samples)):
+        scores = scores.joined(more)
     temperature = getattr(posterior, "temperature", None)
     metrics = scores.metrics | ({} if temperature is None else {"temperature": float(temperature)})
     images = label_images(problem.forward, clean, drawn, samples=samples, level=level, examples=examples)
     dataset = scores.dataset.merge(images)
-    dataset["sigma"] = ("observation", sigma.cpu().numpy().reshape(len(x), -1).mean(1))
+    dataset["sigma"] = ("observation", held.sigma.cpu().numpy().reshape(len(held), -1).mean(1))
     nominal = interval_ranks(samples, level)[2]
     verdict = judge(
         metrics,
@@ -128,68 +128,56 @@ def diagnose(
     provenance = {
         "name": name,
         "pairs": "simulated" if pairs is None else "given",
-        "observations": len(x),
+        "observations": len(held),
         "samples": samples,
         "level": level,
         "seed": seed,
         "refine": refine,
         "refine_samples": refine_samples if refine else 0,
-        "target_noise": noise,
+        "target_noise": held.target_noise,
         "seconds": round(time.perf_counter() - began, 2),
     }
     return Checks(dataset, metrics, verdict, scores.errors, provenance)
 
 
-def _target(image: Tensor, noise: float, seed: int, index: int) -> Array:
-    clean = image.cpu().numpy()
-    if noise == 0:
-        return np.asarray(clean)
-    return np.asarray(clean + noise * normal(clean.shape, seed, stream("target noise"), index).numpy())
-
-
 def _observe(
-    posterior: _Posterior,
-    forward: Any,
-    pair: tuple[Tensor, Tensor],
-    target: Array,
-    samples: int,
-    seed: int,
-    refine: int,
-    refine_samples: int,
-) -> dict[str, Array]:
-    """What is kept of the samples of one observation: its own seed, little memory."""
+    held: HeldOut, one: Observation, functionals: Mapping[str, Functional], refine: int, refine_samples: int, prior: Any
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What is kept of the samples of one observation, and the ranks of its target."""
     import torch
 
-    y, sigma = pair
+    values = one.values
     with torch.no_grad():
-        conditioned = posterior(y, sigma)
-        values = _numbers(conditioned.sample(samples, seed=seed))
-        log_prob = conditioned.log_prob(torch.from_numpy(target)[None].to(y.device))
-        kept = {
-            "rank": ranks(target, values),
-            "mean": values.mean(0),
-            "std": values.std(0, ddof=1),
-            "std_even": values[::2].std(0, ddof=1),
-            "std_odd": values[1::2].std(0, ddof=1),
-            "sample": values[0],
-            "max_abs_sample": np.abs(values).max(),
-            "chi2_raw": _misfit(forward, values[:refine_samples], y, sigma),
-            "baseline": posterior.baseline(y)[0].cpu().numpy(),
-            "heldout_nats_per_dim": -log_prob.cpu().numpy()[0] / target.size,
-        }
-        if refine:
-            refined = _numbers(conditioned.sample(refine_samples, seed=seed, refine=refine))
-            kept |= {"refined": refined.mean(0), "chi2_refined": _misfit(forward, refined, y, sigma)}
-    return kept
-
-
-def _numbers(samples: Samples) -> Array:
-    return np.asarray(samples.observation(0).values.to_numpy())
-
-
-def _misfit(forward: Any, values: Array, y: Tensor, sigma: Tensor) -> Array:
-    """Chi-square per datum, ``||y - A x||^2 / (sigma^2 n)``, averaged over samples."""
-    import torch
-
-    residual = forward.operator(torch.from_numpy(values).to(device=y.device, dtype=y.real.dtype)) - y
-    return np.asarray((residual.abs() ** 2).mean().cpu().numpy() / sigma.cpu().numpy().mean() ** 2)
+        log_prob = one.conditioned.log_prob(torch.from_numpy(one.target)[None].to(one.y.device))
+    rank = functional_ranks(one, functionals)
+    other = held.x[(one.index + 1) % len(held)].cpu().numpy()
+    kept = {
+        "rank": rank["pixels"].reshape(held.shape),
+        "mean": values.mean(0),
+        "std": values.std(0, ddof=1),
+        "std_even": values[::2].std(0, ddof=1),
+        "std_odd": values[1::2].std(0, ddof=1),
+        "sample": values[0],
+        "max_abs_sample": np.abs(values).max(),
+        "chi2_raw": one.misfit().mean(),
+        "chi2_target": one.misfit_target(),
+        "chi2_prior": one.misfit(other[None])[0],
+        "heldout_nats_per_dim": -log_prob.cpu().numpy()[0] / one.target.size,
+    }
+    baseline = getattr(held.posterior, "baseline", None)
+    if baseline is not None:
+        kept["baseline"] = baseline(one.y)[0].cpu().numpy()
+    familiar = one.conditioned.gate_p_value() if hasattr(one.conditioned, "gate_p_value") else None
+    if familiar is not None:
+        kept["gate_p_value"] = familiar[0]
+    if hasattr(prior, "log_prob") and len(values) >= 10:
+        images = torch.from_numpy(np.ascontiguousarray(values))
+        log_weight = log_importance(one.conditioned, images, prior, one.forward)
+        weight, kept["khat"] = pareto_smoothed(log_weight)
+        kept["ess_share"] = 1 / (weight**2).sum() / len(weight)
+    if refine:
+        with gate_unheard():
+            drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
+        refined = np.asarray(drawn.observation(0).values.to_numpy())
+        kept |= {"refined": refined.mean(0), "chi2_refined": one.misfit(refined).mean()}
+    return kept, rank

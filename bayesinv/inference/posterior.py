@@ -22,6 +22,7 @@ from bayesinv.inference.baseline import Baseline, reconstruct
 from bayesinv.inference.conditioned import Conditioned
 from bayesinv.inference.data import as_batch
 from bayesinv.inference.files import read_posterior, write_posterior
+from bayesinv.inference.gate import Gate
 from bayesinv.inference.problem import Problem, load_problem
 from bayesinv.inference.summaries import Summary, has_fiducial, summarise, summary_channels
 from bayesinv.unrolled import UnrolledSummary
@@ -135,6 +136,12 @@ class Posterior(nn.Module):
     def temperature(self) -> float:
         """Standard deviation of the latent, chosen on validation pairs so that intervals cover as they say."""
         return float(self.temperature_)
+
+    @property
+    def gate(self) -> Gate | None:
+        """What tells whether data are like the simulated ones; ``None`` before training."""
+        record = self.record.get("gate")
+        return None if record is None else Gate.from_record(record)
 
     @property
     def target_noise(self) -> float:

@@ -3,7 +3,7 @@ r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the 
 Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
 jointly (`bayesinv.inference.objective`). Images bear noise that falls to its last value in the first phase. The weights
 are averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation
-pairs.
+pairs. Last, 200 more simulated records make the gate that tells at `sample` whether data are like them.
 Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
 """
 
@@ -24,6 +24,7 @@ from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
 from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bayesinv.inference.gate import fit_gate
 from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
 from bayesinv.inference.objective import Objective
@@ -296,6 +297,7 @@ class _Run:
             seed=derived_seed(plan.seed, "temperature"), regions=self.problem.regions, advance=bar.advance,
         )  # fmt: skip
         posterior.temperature_.fill_(chosen)
+        posterior.record["gate"] = fit_gate(self.problem, seed=derived_seed(plan.seed, "gate")).to_record()
         history = state.history
         history.temperature, history.best_step = chosen, state.best_step
         history.seconds += time.perf_counter() - began

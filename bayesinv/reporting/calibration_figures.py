@@ -119,20 +119,22 @@ def example_figure(checks: Checks, *, count: int = 4) -> Figure:
     scale, spread = common_scale(truth), common_scale(xr.concat([std, error], "both"), spread=True)
     columns = [
         (truth, "Truth", scale),
-        (found["example_baseline"], "Baseline", scale),
+        (found.get("example_baseline"), "Baseline", scale),
         (mean, "Posterior mean", scale),
         (found["example_sample"], "One sample", scale),
         (std, "Standard deviation", spread),
         (error, "|Error of the mean|", spread),
     ]
-    places = figure.subplots(number, len(columns), squeeze=False)
+    present = [(images, title, colours) for images, title, colours in columns if images is not None]
+    pooled = sum(colours == scale for _, _, colours in present)
+    places = figure.subplots(number, len(present), squeeze=False)
     drawn = {}
     for row, line in enumerate(places):
-        for axes, (images, title, colours) in zip(line, columns, strict=True):
+        for axes, (images, title, colours) in zip(line, present, strict=True):
             image = images.isel(example=row, channel=0)
             drawn[colours] = draw_panel(axes, image, title=title if row == 0 else "", scale=colours, bar=False)
             axes.label_outer()
-    for shared, group in ((scale, places[:, :4]), (spread, places[:, 4:])):
+    for shared, group in ((scale, places[:, :pooled]), (spread, places[:, pooled:])):
         mappable = drawn[shared]
         if mappable is not None:
             bar = figure.colorbar(mappable, ax=group, shrink=0.7, pad=0.01, aspect=30, extend="max")

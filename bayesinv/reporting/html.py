@@ -18,7 +18,7 @@ import numpy as np
 from bayesinv.inference.checks import Checks
 from bayesinv.inference.samples import Samples
 from bayesinv.reporting.metrics import write_text
-from bayesinv.reporting.words import is_shifted, shortfall
+from bayesinv.reporting.words import familiarity, is_shifted, shortfall
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +36,10 @@ _TABLE = {
     "chi2_refined": "chi-square per datum of refined samples",
     "error_spread_correlation": "correlation of |error| and spread",
     "contraction": "contraction (1 - posterior / prior variance)",
+    "chi2_target": "chi-square per datum of targets",
+    "khat": "k-hat of importance weights (median)",
+    "ess_share": "effective share of samples under importance weights",
+    "gate_stopped": "share of records that the gate takes for foreign",
     "max_abs_sample": "largest magnitude of any sample",
     "heldout_nats_per_dim": "negative log density (nats per dimension)",
     "temperature": "temperature",
@@ -92,6 +96,7 @@ def report(
         second_shifted=second is not None and is_shifted(second, checks),
         second_name="" if second is None else second.provenance.get("name", "second input"),
         rows=_rows(checks, second),
+        familiar=familiarity(samples),
         count=len(samples),
         level=f"{level:.0%}",
         checks=checks.provenance,
@@ -106,7 +111,7 @@ def _figures(
 ) -> Iterator[tuple[str, str]]:
     """Names and embedded pictures, one at a time, so that only one figure is alive."""
     from bayesinv.reporting import calibration_figures as calibration
-    from bayesinv.reporting import figures
+    from bayesinv.reporting import figures, rank_figures
 
     about: list[tuple[str, Callable[[], Figure | None]]] = [
         ("data", lambda: figures.data_figure(samples)),
@@ -117,6 +122,7 @@ def _figures(
         ("misfit", lambda: figures.misfit_figure(samples)),
         ("calibration", lambda: calibration.calibration_figure(checks)),
         ("maps", lambda: calibration.map_figure(checks)),
+        ("functionals", lambda: rank_figures.checks_figure(checks.dataset, checks.metrics)),
         ("examples", lambda: calibration.example_figure(checks)),
         ("history", lambda: calibration.history_figure(history)),
     ]

@@ -5,10 +5,25 @@ from __future__ import annotations
 import math
 
 from bayesinv.inference.checks import Checks
+from bayesinv.inference.gate import LEVEL
+from bayesinv.inference.samples import Samples
 
-__all__ = ["is_shifted", "shortfall"]
+__all__ = ["familiarity", "is_shifted", "shortfall"]
 
 _DENSITY = "heldout_nats_per_dim"
+
+
+def familiarity(samples: Samples) -> dict[str, str] | None:
+    """Whether the data of the samples are like the simulated ones, a level and a sentence; None without a gate."""
+    p_values = samples.provenance.get("gate_p_value")
+    if not p_values:
+        return None
+    p = float(p_values[0])
+    says = f"p = {p:.2g}; the gate stops 1 % of data like the simulated ones"
+    if p < LEVEL:
+        text = f"The observed data are unlike the simulated ones ({says}): the calibration below is not theirs."
+        return {"level": "do-not-trust", "text": text}
+    return {"level": "trust", "text": f"The observed data are like the simulated ones ({says})."}
 
 
 def is_shifted(second: Checks, first: Checks) -> bool:

@@ -206,6 +206,7 @@ def test_noise_on_the_targets_is_part_of_the_law():
         ({"factor": 0.8}, "Spread"),
         ({"factor": 1.6}, "Coverage"),
         ({"bias": 0.3}, "Ranks"),
+        ({"bias": 0.1}, "Bias"),
         ({"factor": 30.0}, "Outliers"),
     ],
 )
@@ -236,6 +237,30 @@ def test_few_simulations_cannot_earn_trust():
     assert "more simulations" in found.reasons[0]
     assert judge({"coverage_90": 0.925}, {"coverage_90": 0.003}).level == "trust"
     assert judge({"coverage_90": 0.87}, {"coverage_90": 0.003}).level == "caution"
+
+
+def test_lines_of_the_verdict_have_thresholds():
+    """Each line at its limits; what is allowed in practice, and beyond chance."""
+    far = {"functional_coverage_band 1": 0.82, "functional_p_band 1": 0.0005, "functional_deviation_band 1": 0.2}
+    near = {"functional_coverage_band 1": 0.88, "functional_p_band 1": 0.5, "functional_deviation_band 1": 0.2}
+    errors = {"functional_coverage_band 1": 0.002}
+    assert judge(far, errors).level == "do not trust"
+    assert judge(near, errors).level == "trust"  # a deviation within chance does not count
+    assert judge({"rank_bias": 0.02}, {"rank_bias": 0.001}).level == "trust"
+    assert judge({"rank_bias": -0.05}, {"rank_bias": 0.001}).level == "caution"
+    assert judge({"rank_bias": -0.2}, {"rank_bias": 0.001}).level == "do not trust"
+    assert judge({"khat": 0.9, "khat_limit": 0.5, "ess_share": 0.1}, {}).level == "caution"
+    assert judge({"khat": 0.3, "khat_limit": 0.5, "ess_share": 0.9}, {}).level == "trust"
+    assert judge({"gate_stopped": 0.02}, {"gate_stopped": 0.01}).level == "trust"
+    assert judge({"gate_stopped": 0.6}, {"gate_stopped": 0.01}).level == "do not trust"
+    assert judge({"chi2_raw": 40.0, "misfit_left": 0.9}, {}).level == "do not trust"
+    assert judge({"chi2_raw": 7.0, "chi2_ratio": 1.01}, {}).level == "trust"  # the targets bear the same noise
+    for verdict in (
+        judge(far, errors),
+        judge({"rank_bias": -0.2}, {"rank_bias": 0.001}),
+        judge({"gate_stopped": 0.6}, {}),
+    ):
+        assert all("next:" in finding.text for finding in verdict.findings if finding.level != "trust")
 
 
 def test_misfit_levels():

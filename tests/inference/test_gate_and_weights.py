@@ -1,0 +1,184 @@
+"""The gate's false alarms and its power; importance weights against closed forms and ArviZ."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from exact_problems import exact_problem
+from faulty_posteriors import Faulty
+
+from bayesinv.inference import Posterior, load_problem
+from bayesinv.inference.exact import ExactPosterior
+from bayesinv.inference.gate import Gate, OutOfDistributionWarning, fit_gate, warn_if_outside
+from bayesinv.inference.gate_features import data_features
+from bayesinv.inference.importance import importance_weights, khat_limit, pareto_smoothed
+from bayesinv.physics import GaussianNoise
+
+
+def roc_area(inside, outside):
+    return float((np.asarray(outside)[:, None] > np.asarray(inside)).mean())
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return load_problem("deblur", size=16)
+
+
+@pytest.fixture(scope="module")
+def gate(problem):
+    return fit_gate(problem, simulations=200, seed=7)
+
+
+def test_false_alarms_are_as_stated(problem, gate):
+    _, y, sigma = problem.sample(300, seed=8)
+    p = gate.p_value(data_features(problem.forward, y, sigma))
+    for level in (0.05, 0.2):
+        error = math.sqrt(level * (1 - level) * (1 / 300 + 1 / 200))
+        assert abs((p <= level).mean() - level) < 4 * error
+    assert (p < gate.level).mean() < 0.01 + 4 * math.sqrt(0.01 * (1 / 300 + 1 / 200))
+
+
+def test_noise_twice_the_trained_level_is_found(problem, gate):
+    import dataclasses
+
+    loud = dataclasses.replace(problem.forward, noise=GaussianNoise(0.1))
+    x, y, sigma = problem.sample(100, seed=9)
+    y_loud, _ = loud.simulate(x, 9)
+    inside = gate.score(data_features(problem.forward, y, sigma))
+    outside = gate.score(data_features(problem.forward, y_loud, problem.forward.noise.sigma_of(y_loud)))
+    assert roc_area(inside, outside) > 0.95
+
+
+def test_directions_find_what_the_distance_misses():
+    """A wavelet off by 10 % moves the features where simulated records hardly vary."""
+    import dataclasses
+
+    problem = load_problem("seismic-poststack", size=32)
+    gate = fit_gate(problem, seed=7)
+    wrong = load_problem("seismic-poststack", size=32, wavelet_frequency=0.11).forward.operator
+    areas = []
+    for moves in (gate.moves, np.zeros((1, len(gate.mean)))):
+        chosen = dataclasses.replace(gate, moves=moves)
+        scores = []
+        for operator in (problem.forward.operator, wrong):
+            x, _, _ = problem.sample(100, seed=2)
+            y, _ = dataclasses.replace(problem.forward, operator=operator).simulate(x, 2)
+            features = data_features(problem.forward, y, problem.forward.noise.sigma_of(y))
+            scores.append(chosen.score(features))
+        areas.append(roc_area(*scores))
+    assert areas[0] > areas[1] + 0.05
+    assert areas[0] > 0.75
+
+
+def test_distortions_leave_the_noise(problem):
+    from bayesinv.inference.gate_features import distortions
+
+    x, y, _ = problem.sample(2, seed=1)
+    clean = problem.forward.operator(x)
+    made = list(distortions(clean, torch.zeros_like(clean)))
+    assert len(made) == 7  # two ways along two axes, smoother, sharper, louder
+    torch.testing.assert_close(made[-1], clean)
+    smooth, sharp = (float(part.diff(dim=3).square().sum()) for part in made[4:6])
+    assert smooth < float(clean.diff(dim=3).square().sum()) < sharp
+    noisy = list(distortions(clean, y - clean))
+    torch.testing.assert_close(noisy[0] - made[0], y - clean, atol=1e-6, rtol=1e-4)
+
+
+def test_gate_survives_json(gate):
+    again = Gate.from_record(json.loads(json.dumps(gate.to_record())))
+    rows = np.random.default_rng(0).normal(size=(5, len(gate.mean))) + gate.mean
+    np.testing.assert_allclose(again.score(rows), gate.score(rows), rtol=1e-3)
+    assert again.level == gate.level
+    assert gate.p_value(np.full((1, len(gate.mean)), np.nan))[0] == 1 / 201
+    with pytest.raises(ValueError, match="100 or more rows"):
+        Gate.fit(np.zeros((50, 2)), np.ones((1, 2)))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Gate.fit(np.zeros((50, 2)), np.ones((1, 2)), level=2.0)
+
+
+def test_warning_says_how_many():
+    with pytest.warns(OutOfDistributionWarning, match="2 of 3 records"):
+        warn_if_outside(np.array([0.005, 0.5, 0.002]), 0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_if_outside(np.array([0.01, 0.5]), 0.01)
+
+
+def test_sampling_warns_of_foreign_data(problem, gate):
+    posterior = Posterior.build(problem, steps=1)
+    _, y, _ = problem.sample(1, seed=3)
+    foreign = torch.rand(1, 16, 16) + 1
+    assert posterior(foreign).sample(2).provenance["gate_p_value"] is None  # no gate before `fit`
+    posterior.record["gate"] = gate.to_record()
+    assert posterior(y).sample(2).provenance["gate_p_value"][0] > 0.01
+    with pytest.warns(OutOfDistributionWarning, match="unlike the simulated ones"):
+        samples = posterior(foreign).sample(2)
+    assert samples.provenance["gate_p_value"] == [pytest.approx(1 / 201)]
+
+
+def test_exact_posterior_needs_no_weights():
+    toy = exact_problem("inpaint", size=8)
+    _, y, sigma = toy.sample(1, seed=0)
+    exact = ExactPosterior(toy.prior, toy.forward)(y, sigma)
+    found = importance_weights(exact, exact.sample(200, seed=1), toy.prior, toy.forward)
+    assert float(found.ess) == pytest.approx(200, rel=1e-6)
+    assert float(found.khat) == 0.0
+
+
+def test_weights_correct_a_shift():
+    """q shifted by .1 sd in all 16 pixels: the weighted mean comes back, the ESS is that of the formula."""
+    toy = exact_problem("inpaint", size=4)
+    _, y, sigma = toy.sample(1, seed=0)
+    wrong = Faulty(toy, "mean shifted", shift=0.2)(y, sigma)
+    exact = ExactPosterior(toy.prior, toy.forward)(y, sigma)
+    samples = wrong.sample(4000, seed=2)
+    found = importance_weights(wrong, samples, toy.prior, toy.forward)
+    std, mean = exact.std()[0].numpy(), exact.mean()[0].numpy()
+    before = np.sqrt((((samples.values.to_numpy().mean(0)[0] - mean) / std) ** 2).mean())
+    after = np.sqrt((((found["mean"].to_numpy()[0] - mean) / std) ** 2).mean())
+    assert float(before) == pytest.approx(0.2, abs=0.05)
+    shift = 0.2 * exact.std().flatten(1)[0]
+    squared = float(shift @ torch.linalg.solve(exact.covariance()[0], shift))  # ESS / S = exp(-|shift|^2)
+    assert float(found.ess) / 4000 == pytest.approx(math.exp(-squared), rel=0.3)
+    assert float(after) < 5 / math.sqrt(float(found.ess))
+    half = importance_weights(wrong, samples, toy.prior, toy.forward, power=0.5)
+    assert float(half.ess) > float(found.ess)
+
+
+def test_smoothing_is_that_of_arviz():
+    arviz = pytest.importorskip("arviz")
+    if not hasattr(arviz, "psislw"):
+        pytest.skip("ArviZ 1.x has psislw elsewhere")
+    for seed, scale in ((0, 0.3), (1, 1.0), (2, 3.0)):
+        values = scale * np.random.default_rng(seed).normal(size=500)
+        weight, khat = pareto_smoothed(values)
+        expected, theirs = arviz.psislw(values.copy())
+        assert khat == pytest.approx(float(theirs), abs=1e-6)
+        np.testing.assert_allclose(np.log(weight), expected - np.logaddexp.reduce(expected), atol=1e-6)
+
+
+def test_khat_of_a_known_tail():
+    """Pareto weights of shape k have k-hat near k."""
+    for k in (0.3, 0.9):
+        uniform = np.random.default_rng(5).random(20000)
+        assert pareto_smoothed(-k * np.log(uniform))[1] == pytest.approx(k, abs=0.12)
+    assert khat_limit(100) == pytest.approx(0.5)
+    assert khat_limit(10**6) == 0.7
+
+
+def test_doors():
+    toy = exact_problem("inpaint", size=4)
+    _, y, sigma = toy.sample(1, seed=0)
+    exact = ExactPosterior(toy.prior, toy.forward)(y, sigma)
+    samples = exact.sample(20)
+    with pytest.raises(ValueError, match="log_prob"):
+        importance_weights(exact, samples, object(), toy.forward)
+    with pytest.raises(ValueError, match="power"):
+        importance_weights(exact, samples, toy.prior, toy.forward, power=0.0)
+    with pytest.raises(ValueError, match="ten or more finite"):
+        pareto_smoothed(np.array([1.0, np.nan]))
