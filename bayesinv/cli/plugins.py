@@ -14,7 +14,8 @@ __all__ = ["VERBS"]
 
 
 def operators() -> None:
-    """List the installed forward operators and priors, one line each."""
+    from rich.markup import escape
+    from rich.table import Table
     from rich.table import Table
 
     from bayesinv.physics import plugins
@@ -25,7 +26,7 @@ def operators() -> None:
         table.add_column(title, style="bold", no_wrap=True)
         table.add_column("what it does")
         for name, line in plugins.summaries(kind).items():
-            table.add_row(name, line)
+            table.add_row(name, escape(line))
         OUT.print(table)
 
 

@@ -26,7 +26,7 @@ from bayesinv.inference.exact_update import (
     update,
 )
 from bayesinv.inference.samples import Samples, labelled
-from bayesinv.physics import ForwardModel, GaussianNoise
+from bayesinv.physics import ForwardModel, GaussianNoise, as_linear
 from bayesinv.seeding import generator, stream
 
 __all__ = ["ExactConditioned", "ExactPosterior", "GaussianPrior", "MixturePrior", "exact_posterior", "with_known_noise"]
@@ -117,7 +117,7 @@ class ExactPosterior:
             raise ValueError(f"expected a target_noise of 0 or more, got {target_noise}")
         self.forward, self.target_noise = forward, target_noise
         self.weights, self.means, self.covariances = _components(prior)
-        self.matrix = dense_matrix(forward.operator)
+        self.matrix = dense_matrix(as_linear(forward.operator))
         self._updates: dict[float, list[GaussianUpdate]] = {}
 
     def __call__(self, y: Any, sigma: Any = None) -> ExactConditioned:
@@ -313,7 +313,7 @@ def with_known_noise(prior: GaussianPrior | MixturePrior, forward: ForwardModel,
     from dataclasses import replace
 
     weights, means, covariances = _components(prior)
-    matrix = dense_matrix(forward.operator)
+    matrix = dense_matrix(as_linear(forward.operator))
     power = [
         (matrix @ m).square().sum() + ((matrix @ c) * matrix).sum() for m, c in zip(means, covariances, strict=True)
     ]

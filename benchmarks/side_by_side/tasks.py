@@ -151,7 +151,7 @@ def _made(line: str, case: Case, device: str) -> Trainable:
 
 def _exhausted(error: Exception) -> bool:
     """Whether it says that there is no memory, in the words of Python, CUDA, torch's allocator, or oneDNN."""
-    words = ("can't allocate memory", "std::bad_alloc", "could not create a memory")
+    words = ("can't allocate memory", "std::bad_alloc", "could not create a memory", "could not create a primitive")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)
 
 

@@ -63,7 +63,7 @@ def test_heavier_tails_at_equal_spread():
     kurtosis = {}
     for tails in ("gaussian", "laplace", "student-t"):
         column = Column((4.0, 4.0), 0.12, tails)
-        steps = column._unit(np.random.default_rng(0), 200_000)
+        steps = column.unit(np.random.default_rng(0), 200_000)
         assert steps.std() == pytest.approx(1.0, abs=0.02)
         kurtosis[tails] = excess_kurtosis(torch.from_numpy(steps))
     assert abs(kurtosis["gaussian"]) < 0.1

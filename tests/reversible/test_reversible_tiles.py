@@ -115,9 +115,9 @@ def test_memory_follows_the_budget_and_not_the_hidden_width() -> None:
         chain = Squeezed(Chain(*[Coupling(conditioner(2, 4), passive=2) for _ in range(2)]))
         chain.workspace = workspace
         gradients = sum(p.nbytes for p in chain.parameters())
-        return memory_report(chain, (1, 128, 128), batch=4).peak - gradients
+        return memory_report(chain, (1, 64, 64), batch=4).peak - gradients
 
-    data = 4 * 128 * 128 * 4
+    data = 4 * 64 * 64 * 4
     tight = peak(64, data // 2)
     assert tight < 0.25 * peak(64, 10**9)
     assert abs(tight / peak(8, data // 2) - 1) < 0.15
