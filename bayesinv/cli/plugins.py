@@ -16,7 +16,6 @@ __all__ = ["VERBS"]
 def operators() -> None:
     from rich.markup import escape
     from rich.table import Table
-    from rich.table import Table
 
     from bayesinv.physics import plugins
 
