@@ -14,6 +14,7 @@ __all__ = ["VERBS"]
 
 
 def operators() -> None:
+    """List the installed forward operators and priors, one line each."""
     from rich.markup import escape
     from rich.table import Table
 
