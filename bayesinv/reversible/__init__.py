@@ -39,6 +39,7 @@ from bayesinv.reversible.squeezes import Squeeze, squeeze, unsqueeze
 from bayesinv.reversible.tiles import Workspace
 from bayesinv.reversible.unet_conditioner import UNetConditioner
 from bayesinv.reversible.unsqueezed import Unsqueezed, finer
+from bayesinv.reversible.updating import updating
 
 __all__ = [
     "LU",
@@ -98,5 +99,6 @@ __all__ = [
     "squeeze",
     "tanh_scale",
     "unsqueeze",
+    "updating",
     "vjp",
 ]

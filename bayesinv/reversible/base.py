@@ -32,6 +32,7 @@ from bayesinv.reversible.tiles import Workspace, budgeted, check_workspace
 
 if TYPE_CHECKING:
     from bayesinv.reversible.guard import Guard
+    from bayesinv.reversible.updating import Update
 
 __all__ = [
     "Backward",
@@ -65,6 +66,7 @@ class Reversible(nn.Module, ABC):
     """
 
     _guard: Guard | None = None
+    _update: Update | None = None
     _workspace: Workspace = "auto"
 
     @property

@@ -18,7 +18,7 @@ from bayesinv.reversible.base import (
     storages,
 )
 from bayesinv.reversible.pixelwise import Run
-from bayesinv.reversible.tape import back_through, through
+from bayesinv.reversible.tape import back_through, handed_out, through
 from bayesinv.reversible.tiles import looked_into
 
 __all__ = ["Chain"]
@@ -34,6 +34,8 @@ class Chain(Reversible):
         >>> y.shape, logdet.shape
         (torch.Size([8, 4]), torch.Size([8]))
     """
+
+    holds_maps = True
 
     def __init__(self, *maps: Reversible) -> None:
         super().__init__()
@@ -102,6 +104,7 @@ class Chain(Reversible):
                 self, i, one, y, cond, grad_y, grad_logdet, inverted=inverted, owned=owned
             )
             owned = owned or len(given | storages(y, grad_y)) == len(given) + 2
+            more = handed_out(one, more)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
         return y, grad_y, grad_cond, grads

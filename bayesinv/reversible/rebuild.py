@@ -13,6 +13,7 @@ from bayesinv.reversible.gradients import Backward, Condition
 from bayesinv.reversible.stream import narrowed, precise, widened
 from bayesinv.reversible.tape import Tape, back_through, through, written_by
 from bayesinv.reversible.tiles import budgeted
+from bayesinv.reversible.updating import Updates
 
 if TYPE_CHECKING:
     from bayesinv.reversible.base import Reversible
@@ -44,7 +45,9 @@ class Pass:
 
     def tape(self) -> Tape:
         """An empty tape."""
-        return Tape(self.guard, narrow=self.dtype if self.wide else None)
+        tape = Tape(self.guard, narrow=self.dtype if self.wide else None)
+        tape.updates = None if self.layer._update is None else Updates(self.layer, self.layer._update)
+        return tape
 
     def condition(self, flat: Sequence[Tensor], wanted: Sequence[bool]) -> Condition:
         """The condition as fresh leaves in the dtype of the stream."""

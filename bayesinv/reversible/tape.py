@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bayesinv.reversible.gradients import Backward, Condition, differentiated
+from bayesinv.reversible.gradients import Backward, Condition, Gradients, differentiated
 
 if TYPE_CHECKING:
     from bayesinv.reversible.base import Reversible
     from bayesinv.reversible.guard import Guard
+    from bayesinv.reversible.updating import Updates
 
-__all__ = ["Entry", "Site", "Tape", "back_through", "current", "through", "written_by"]
+__all__ = ["Entry", "Site", "Tape", "back_through", "current", "handed_out", "through", "written_by"]
 
 Site = tuple[nn.Module, int]  # a chain and the index of a layer in it
 _NOTHING = torch.empty(0)
@@ -53,6 +54,7 @@ class Tape:
         self, guard: Guard | None = None, *, narrow: torch.dtype | None = None, late: int | None = None
     ) -> None:
         self.guard, self.narrow, self.late = guard, narrow, late
+        self.updates: Updates | None = None
         self.draws: dict[nn.Module, list[Tensor]] = {}
         self.replaying, self.writing = False, guard is not None
         self.entries: list[Entry] = []
@@ -70,6 +72,7 @@ class Tape:
         """This tape, to be read from its end; the tape itself stays as it is."""
         again = Tape(self.guard, narrow=self.narrow, late=self.late)
         again.draws, again.replaying, again.writing = self.draws, True, False
+        again.updates = None if self.updates is None else self.updates.reread()
         again.entries = [
             Entry(e.site, e.index, kept, e.is_anchor) for e, kept in zip(self.entries, tensors, strict=True)
         ]
@@ -135,6 +138,8 @@ def through(
 ) -> tuple[Tensor, Tensor]:
     """``one._forward(x, cond)``, or its inverse, as layer ``i`` of ``owner``, whose input is noted."""
     tape = _TAPE.get()
+    if tape is not None and tape.updates is not None:
+        tape.updates.note(one)
     run = one._inverse if inverted else one._forward
     if tape is None or tape.guard is None or not tape.writing or not tape.guard.watches(one, inverted):
         return run(x, cond)
@@ -144,6 +149,12 @@ def through(
         return run(x, cond)
     finally:
         tape.writing = True
+
+
+def handed_out(one: Reversible, grads: Gradients) -> Gradients:
+    """What is left of a map's gradients, where parameters are updated within the backward pass; see `updating`."""
+    tape = _TAPE.get()
+    return grads if tape is None or tape.updates is None else tape.updates.hand_out(one, grads)
 
 
 def back_through(
