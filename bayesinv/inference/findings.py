@@ -116,10 +116,10 @@ def bias_finding(metrics: Mapping[str, float], errors: Mapping[str, float]) -> F
     value, error = metrics.get("rank_bias", math.nan), errors.get("rank_bias", math.nan)
     if math.isnan(value):
         return None
-    grade = graded(abs(value), error, 0.03, 0.10)
+    grade = graded(abs(value), error, 0.02, 0.10)
     text = (
         f"the mean rank of the targets is off the middle by {value:+.3f}{plus_minus(error, 1, '')} of the range; "
-        "wanted within 0.03 (a shift of a tenth of a standard deviation)."
+        "wanted within 0.02 (a shift of 0.07 standard deviations)."
     )
     if grade != LEVELS[0]:
         side = "high" if value < 0 else "low"
