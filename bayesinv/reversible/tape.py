@@ -138,7 +138,7 @@ def through(
 ) -> tuple[Tensor, Tensor]:
     """``one._forward(x, cond)``, or its inverse, as layer ``i`` of ``owner``, whose input is noted."""
     tape = _TAPE.get()
-    if tape is not None and tape.updates is not None:
+    if tape is not None and tape.updates is not None and not tape.replaying:
         tape.updates.note(one)
     run = one._inverse if inverted else one._forward
     if tape is None or tape.guard is None or not tape.writing or not tape.guard.watches(one, inverted):
