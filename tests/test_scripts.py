@@ -13,8 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
-RUNS = [pytest.param(path, id=path.stem) for path in EXAMPLES]
-RUNS += [pytest.param(path, id=path.stem, marks=pytest.mark.slow) for path in TUTORIALS]  # half a minute each
+EVERY_DAY = ("plot_own_operator", "plot_reversible_layer")  # all together take two minutes
+RUNS = [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in EVERY_DAY else pytest.mark.slow)
+    for path in [*EXAMPLES, *TUTORIALS]
+]
 
 
 def test_there_are_scripts() -> None:
