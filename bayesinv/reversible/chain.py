@@ -15,6 +15,7 @@ from bayesinv.reversible.base import (
     Reversible,
     add_condition_gradients,
     add_gradients,
+    present,
     storages,
 )
 from bayesinv.reversible.pixelwise import Run
@@ -95,13 +96,15 @@ class Chain(Reversible):
         """From map to map; ``owned`` says that what has come out of a map is held by nobody else."""
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        given = storages(y, grad_y)
+        given = set() if owned else storages(y, grad_y)
         parts = self._parts()
         for i, one in parts if inverted else reversed(parts):
             y, grad_y, more_cond, more = back_through(
                 self, i, one, y, cond, grad_y, grad_logdet, inverted=inverted, owned=owned
             )
-            owned = owned or len(given | storages(y, grad_y)) == len(given) + 2
+            new = storages(y, grad_y)
+            given |= new & storages(*present(more_cond), *more.values())  # autograd hands on a gradient itself
+            owned = len(given | new) == len(given) + 2
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)
         return y, grad_y, grad_cond, grads
