@@ -23,6 +23,7 @@ from bayesinv.reversible.gradients import (
     differentiated,
     finest,
     flattened,
+    present,
     storages,
 )
 from bayesinv.reversible.plain import is_plain
@@ -43,6 +44,7 @@ __all__ = [
     "add_condition_gradients",
     "add_gradients",
     "finest",
+    "present",
     "storages",
 ]
 

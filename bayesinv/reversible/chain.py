@@ -15,6 +15,7 @@ from bayesinv.reversible.base import (
     Reversible,
     add_condition_gradients,
     add_gradients,
+    present,
     storages,
 )
 from bayesinv.reversible.pixelwise import Run
@@ -51,8 +52,12 @@ class Chain(Reversible):
     def __iter__(self) -> Iterator[Reversible]:
         return iter(self.maps)  # type: ignore[arg-type]
 
-    def _parts(self) -> list[tuple[int, Reversible]]:
-        """The maps with their numbers; neighbours that are matrices for each pixel as one (see `Run`)."""
+    def _parts(self, *, inverted: bool) -> list[tuple[int, Reversible]]:
+        """The maps with their numbers; neighbours that are matrices for each pixel as one (see `Run`).
+
+        A run bears the number of the map that sees its input, so that it is known by it also where it is not one run:
+        an `ActNorm` becomes a matrix with its first batch.
+        """
         parts: list[tuple[int, Reversible]] = []
         run: list[Reversible] = []
         for i, one in enumerate([*self, None]):
@@ -61,21 +66,21 @@ class Chain(Reversible):
                 continue
             if run:
                 stand_in: Any = self._runs.setdefault(tuple(run), Run(run))
-                parts.append((i - len(run), stand_in))
+                parts.append((i - 1 if inverted else i - len(run), stand_in))
             parts += [] if one is None else [(i, one)]
             run = []
         return parts
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(x.shape[0])
-        for i, one in self._parts():
+        for i, one in self._parts(inverted=False):
             x, logdet = through(self, i, one, x, cond, inverted=False)
             total = total + logdet
         return x, total
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         total = y.new_zeros(y.shape[0])
-        for i, one in reversed(self._parts()):
+        for i, one in reversed(self._parts(inverted=True)):
             y, logdet = through(self, i, one, y, cond, inverted=True)
             total = total + logdet
         return y, total
@@ -97,13 +102,15 @@ class Chain(Reversible):
         """From map to map; ``owned`` says that what has come out of a map is held by nobody else."""
         grad_cond: ConditionGradient = None
         grads: Gradients = {}
-        given = storages(y, grad_y)
-        parts = self._parts()
+        given = set() if owned else storages(y, grad_y)
+        parts = self._parts(inverted=inverted)
         for i, one in parts if inverted else reversed(parts):
             y, grad_y, more_cond, more = back_through(
                 self, i, one, y, cond, grad_y, grad_logdet, inverted=inverted, owned=owned
             )
-            owned = owned or len(given | storages(y, grad_y)) == len(given) + 2
+            new = storages(y, grad_y)
+            given |= new & storages(*present(more_cond), *more.values())  # autograd hands on a gradient itself
+            owned = len(given | new) == len(given) + 2
             more = handed_out(one, more)
             grad_cond = add_condition_gradients(grad_cond, more_cond)
             add_gradients(grads, more)

@@ -12,13 +12,14 @@ photoacoustic samples was 7.1, and below 2 with it, at the same held-out loss.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible.by_hand import REACH, evaluated
+from bayesinv.reversible.strips import is_same_size
 
 if TYPE_CHECKING:
     from bayesinv.reversible.replay import Pull
@@ -120,11 +121,22 @@ class Conditioner(nn.Module):
     def is_as_written(self) -> bool:
         """Whether `by_hand` computes what `forward` does: nobody has put other layers or hooks into it."""
         layers = (self, self.first, self.middle, self.last, *([] if self.inject is None else [self.inject]))
-        kinds = {Conditioner, nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
         hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
         touched = any(getattr(layer, name) for layer in layers for name in hooks)
         compiled = any(layer._compiled_call_impl is not None for layer in layers)
-        return self.activation is relu and kinds.issuperset(map(type, layers)) and not (touched or compiled)
+        return type(self) is Conditioner and self.activation is relu and self.is_built() and not (touched or compiled)
+
+    def is_built(self) -> bool:
+        """Whether its layers are of the kinds and kernels that it was built with."""
+        outer: tuple[Any, ...] = (self.first, self.last)
+        inner: tuple[Any, ...] = (self.middle, *([] if self.inject is None else [self.inject]))
+        rank = len(getattr(self.first, "kernel_size", ()))
+        if not all(is_same_size(layer, rank) for layer in (*outer, *inner)):
+            return False
+        if rank == 0:
+            return True
+        halves = {k // 2 for layer in outer for k in layer.kernel_size}
+        return halves == {self.reach // 2} and all(set(layer.kernel_size) == {1} for layer in inner)
 
     def forward(self, a: Tensor, cond: Tensor | None = None) -> Tensor:
         """From ``a`` and the condition, both ``(batch, channels, *space)``, to raw log-scales and shifts."""

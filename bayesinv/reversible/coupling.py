@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Gradients, Reversible, finest
+from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Gradients, Reversible, finest, storages
 from bayesinv.reversible.elementwise import Affine, Elementwise
 from bayesinv.reversible.replay import evaluate
 from bayesinv.reversible.scales import Scale
@@ -166,7 +166,10 @@ class Coupling(Reversible):
         def use(out: Tensor, tile: Tile) -> Tensor:
             part = tile.inner(b)
             found = step(part, self._raw(out, part), tile.inner(grad_b), grad_logdet[tile.samples])
-            tile.inner(before)[...], tile.inner(grad_before)[...], grad_raw = found
+            grad_raw = found[2]
+            if storages(grad_raw) == storages(grad_b):  # which is written over
+                grad_raw = grad_raw.clone()
+            tile.inner(before)[...], tile.inner(grad_before)[...] = found[:2]
             return grad_raw
 
         return before, grad_before, *pull_over(self.network, a, cond, use, into=grad_a)

@@ -20,6 +20,7 @@ __all__ = [
     "differentiated",
     "finest",
     "flattened",
+    "present",
     "pulled_back",
     "storages",
     "unflattened",
@@ -50,6 +51,16 @@ def add_gradients(total: Gradients, more: Gradients) -> None:
     """Adds ``more`` to ``total`` in place; a parameter used twice gets the sum."""
     for parameter, gradient in more.items():
         total[parameter] = total[parameter] + gradient if parameter in total else gradient
+
+
+def present(grad: ConditionGradient) -> tuple[Tensor, ...]:
+    """The tensors of a condition's gradient.
+
+    Example:
+        >>> len(present((None, torch.zeros(1)))), len(present(None))
+        (1, 0)
+    """
+    return tuple(g for g in (grad if isinstance(grad, tuple) else (grad,)) if g is not None)
 
 
 def storages(*tensors: Tensor) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bayesinv.reversible.base import Backward, Condition, Reversible
+from bayesinv.reversible.base import Backward, Condition, Reversible, storages
 
 __all__ = ["OnPart"]
 
@@ -64,8 +64,8 @@ class OnPart(Reversible):
             part, cond, grad, grad_logdet, inverted=inverted
         )
         for old, found in ((part, new), (grad, new_grad)):
-            if found.data_ptr() != old.data_ptr():
-                old.copy_(found)
+            if found.data_ptr() != old.data_ptr() or found.stride() != old.stride():
+                old.copy_(found.clone() if storages(found) == storages(old) else found)
         return y, grad_y, grad_cond, grads
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:

@@ -12,41 +12,48 @@ from typing import Any
 from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Gradients
-from bayesinv.reversible.strips import applied, cleared, compute_dtype, masked, missing, padded, pulled, trimmed
+from bayesinv.reversible.strips import (
+    applied,
+    cleared,
+    compute_dtype,
+    is_same_size,
+    masked,
+    missing,
+    padded,
+    pulled,
+    trimmed,
+)
 from bayesinv.reversible.tiles import Tile
 
 __all__ = ["evaluated_in_order", "is_plain_network", "margins"]
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
-def is_plain_network(network: nn.Module) -> bool:
-    """Whether it is a `Sequential` of such layers, which nobody has changed by hooks, parametrizations or compiling."""
+def is_plain_network(network: nn.Module, rank: int) -> bool:
+    """Whether it is a `Sequential` of such layers, which nobody has changed by hooks, parametrizations or compiling.
+
+    On an image (``rank`` axes of space) a linear layer would mix pixels, and is none of them.
+    """
     if type(network) is not nn.Sequential or not len(network) or any(getattr(network, name) for name in HOOKS):
         return False
-    return all(_is_known(layer) for layer in network)
+    return all(_is_known(layer, rank) for layer in network)
 
 
-def _is_known(layer: Any) -> bool:
+def _is_known(layer: Any, rank: int) -> bool:
     if any(getattr(layer, name) for name in HOOKS):
         return False
-    if type(layer) in CONVOLUTIONS:
-        ones = (1,) * len(layer.kernel_size)
-        same = tuple(k // 2 for k in layer.kernel_size)
-        odd = all(k % 2 for k in layer.kernel_size)
-        return (
-            odd
-            and layer.padding == same
-            and layer.stride == layer.dilation == ones
-            and (layer.groups == 1 and layer.padding_mode == "zeros")
-        )
-    return type(layer) in (nn.Linear, nn.ReLU)
+    return type(layer) is nn.ReLU or is_same_size(layer, rank)
+
+
+def _in_order(network: Any) -> list[Any]:
+    """The layers, a shared one as often as it stands there, which ``children()`` would name once."""
+    return list(network)
 
 
 def margins(network: nn.Module) -> tuple[int, int]:
     """The reach along any axis, and how many numbers are alive for each pixel."""
-    layers: list[Any] = [layer for layer in network.children() if not isinstance(layer, nn.ReLU)]
+    layers: list[Any] = [layer for layer in _in_order(network) if not isinstance(layer, nn.ReLU)]
     reach = sum(max(layer.kernel_size) // 2 for layer in layers if not isinstance(layer, nn.Linear))
     widths: list[int] = [layer.weight.shape[0] for layer in layers]
     return reach, sum(widths) + max(widths, default=1) + (int(layers[0].weight.shape[1]) if layers else 0)
@@ -60,8 +67,7 @@ def evaluated_in_order(
     edges = beyond = missing(reach, tile)
     x = padded(a, edges).to(compute_dtype(a))
     steps: list[tuple[Any, Tensor, int, tuple[int, int]]] = []  # layer, its input (a ReLU's output), padding, beyond
-    layers: list[Any] = list(network.children())
-    for layer in layers:
+    for layer in _in_order(network):
         if isinstance(layer, nn.ReLU):
             x = x.relu_() if steps else x.relu()
             steps.append((layer, x, 0, beyond))

@@ -5,23 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible.gradients import Gradients
+from bayesinv.reversible.gradients import Gradients, add_gradients
 from bayesinv.reversible.patches import convolved
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.tiles import Tile
 
-__all__ = ["applied", "cleared", "compute_dtype", "masked", "missing", "padded", "pulled", "trimmed"]
+__all__ = ["applied", "cleared", "compute_dtype", "is_same_size", "masked", "missing", "padded", "pulled", "trimmed"]
 
 Rows = tuple[int, int]
 
 
 def compute_dtype(a: Tensor) -> torch.dtype:
-    """That of autocast where it is on."""
+    """That of autocast where it is on, which leaves float64 alone."""
     kind = a.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else a.dtype
+    narrow = torch.is_autocast_enabled(kind) and a.dtype != torch.float64
+    return torch.get_autocast_dtype(kind) if narrow else a.dtype
+
+
+def is_same_size(layer: Any, rank: int) -> bool:
+    """Whether it is what `applied` computes: a linear layer for ``rank`` 0, else a convolution that keeps the size."""
+    if rank == 0:
+        return type(layer) is nn.Linear
+    if type(layer) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or len(layer.kernel_size) != rank:
+        return False
+    kernel, ones = layer.kernel_size, (1,) * rank
+    whole = all(k % 2 for k in kernel) and layer.padding == tuple(k // 2 for k in kernel)
+    dense = layer.stride == layer.dilation == ones and layer.groups == 1
+    return whole and dense and layer.padding_mode == "zeros"
 
 
 def missing(reach: int, tile: Tile) -> Rows:
@@ -48,10 +61,10 @@ def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
 
 
 def pulled(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True) -> Tensor:
-    """The gradient of the layer's input; those of its parameters go into ``grads``."""
+    """The gradient of the layer's input; those of its parameters are added to ``grads``."""
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
-        grads[bias] = grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)
+        add_gradients(grads, {bias: grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)})
     old, need = weight.detach().to(x.dtype), (wanted, weight.requires_grad)
     found: tuple[Tensor | None, Tensor | None]
     if x.ndim == 2:
@@ -62,7 +75,7 @@ def pulled(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, w
         pads = _pads(layer, pad)
         found = (_library(x, old, grad, pads, 0, need[0]), _library(x, old, grad, pads, 1, need[1]))
     if found[1] is not None:
-        grads[weight] = found[1].to(weight.dtype)
+        add_gradients(grads, {weight: found[1].to(weight.dtype)})
     return found[0]  # type: ignore[return-value]
 
 

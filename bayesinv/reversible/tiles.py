@@ -23,6 +23,7 @@ from bayesinv.reversible.replay import Pull, evaluate, graph, narrowed_inputs
 __all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "looked_into", "pull_over", "run_over", "tiles"]
 
 Workspace = int | Literal["auto"]
+ByHand = Callable[..., tuple[Tensor, Pull]]
 _WORKSPACE: ContextVar[Workspace | None] = ContextVar("workspace", default="auto")
 _CACHE = 8 * 2**20  # bytes of hidden layers that a CPU holds near to its cores
 
@@ -106,7 +107,7 @@ def tiles(network: nn.Module, a: Tensor) -> list[Tile]:
         [(slice(0, 10, None), 0, 1), (slice(10, 20, None), 1, 0)]
     """
     batch, rows = a.shape[0], a.shape[2] if a.ndim > 2 else 1
-    reach, footprint = _described(network)
+    reach, footprint = _described(network, a.ndim - 2)
     if reach is None or footprint is None:
         return [Tile(slice(0, batch), slice(0, rows))]
     of_row = footprint * math.prod(a.shape[3:]) * a.element_size()
@@ -122,9 +123,10 @@ def tiles(network: nn.Module, a: Tensor) -> list[Tile]:
 
 def run_over(network: nn.Module, a: Tensor, cond: Condition, use: Callable[[Tensor, Tile], None]) -> None:
     """Calls ``use`` with each tile of ``network(a, cond)``, or of ``network(a)`` where there is no condition."""
-    own, by_hand = finest(cond), _by_hand(network)
-    for tile in tiles(network, a):
-        inputs = [tile.outer(t) for t in (a, own) if t is not None]
+    own = finest(cond)
+    plan, by_hand = _plan(network, a, own)
+    for tile in plan:
+        inputs = [tile.outer(a), *([] if own is None else [_beside(tile, own, a)])]
         if by_hand is None:
             use(tile.cropped(evaluate(network, *inputs)), tile)
         else:
@@ -139,11 +141,12 @@ def pull_over(
     Returns the gradients of ``a``, of the condition (of its structure), and of the parameters. One evaluation of the
     network gives both the output and the graph of the gradients. That of ``a`` is added to ``into``, where it is given.
     """
-    own, plan, grads = finest(cond), tiles(network, a), Gradients()
+    own, grads = finest(cond), Gradients()
+    plan, by_hand = _plan(network, a, own)
     grad_a: Tensor | float = torch.zeros_like(a) if into is None and len(plan) > 1 else 0.0 if into is None else into
     grad_own: Tensor | None = None
     for tile in plan:
-        out, pull = _opened(network, a, own, tile)
+        out, pull = _opened(network, by_hand, a, own, tile)
         more, of_cond, found = pull(use(out, tile))
         del out, pull
         if isinstance(grad_a, Tensor):
@@ -162,38 +165,54 @@ def pull_over(
     return grad_a, grad_own, grads
 
 
-def _opened(network: nn.Module, a: Tensor, own: Tensor | None, tile: Tile) -> tuple[Tensor, Pull]:
+def _plan(network: nn.Module, a: Tensor, own: Tensor | None) -> tuple[list[Tile], ByHand | None]:
+    """The tiles, and the evaluation by hand; a condition of another space than ``a`` is the network's own affair."""
+    if own is not None and own.shape[2:] != a.shape[2:]:
+        return [Tile(slice(0, a.shape[0]), slice(0, a.shape[2] if a.ndim > 2 else 1))], None
+    return tiles(network, a), _by_hand(network, a.ndim - 2)
+
+
+def _beside(tile: Tile, own: Tensor, a: Tensor) -> Tensor:
+    """The tile of the condition, or all of one of another space."""
+    return tile.outer(own) if own.shape[2:] == a.shape[2:] else own
+
+
+def _opened(
+    network: nn.Module, by_hand: ByHand | None, a: Tensor, own: Tensor | None, tile: Tile
+) -> tuple[Tensor, Pull]:
     """A tile of the network's output, and the function from its gradient to those of all that it is made of."""
-    by_hand = _by_hand(network)
     if by_hand is not None:
         inputs = narrowed_inputs(*[tile.outer(t) for t in (a, own) if t is not None])
         return by_hand(network, *inputs, tile=tile, wanted=own is not None and own.requires_grad)
-    part = None if own is None else tile.outer(own.detach()).requires_grad_(own.requires_grad)
+    part = None if own is None else _beside(tile, own.detach(), a).requires_grad_(own.requires_grad)
     out, pull = graph(network, tile.outer(a).clone(), part)  # what is beside ``a`` in memory may be overwritten before
     shape = out.shape
     return tile.cropped(out), lambda grad: pull(tile.embedded(grad, shape))
 
 
-def _described(network: nn.Module) -> tuple[int | None, int | None]:
+def _described(network: nn.Module, rank: int) -> tuple[int | None, int | None]:
     """Its reach and footprint, where it tells them or they can be seen."""
     from bayesinv.reversible.sequential import is_plain_network, margins
 
-    if is_plain_network(network):
+    if is_plain_network(network, rank):
         return margins(network)
+    built = getattr(type(network), "is_built", None)  # with other layers inside the reach may be another one
+    if built is not None and not built(network):
+        return None, None
     found = getattr(network, "reach", None), getattr(network, "footprint", None)
     return found if all(isinstance(number, int) for number in found) else (None, None)
 
 
-def _by_hand(network: nn.Module) -> Callable[..., tuple[Tensor, Pull]] | None:
+def _by_hand(network: nn.Module, rank: int) -> ByHand | None:
     """The network's own evaluation with hand-written gradients, where it has one and nothing has been changed in it."""
     from bayesinv.reversible.sequential import evaluated_in_order, is_plain_network
 
-    if is_plain_network(network):
+    if is_plain_network(network, rank):
         return evaluated_in_order
     kind: Any = type(network)
     if not hasattr(kind, "by_hand") or not kind.is_as_written(network):
         return None
-    found: Callable[..., tuple[Tensor, Pull]] = kind.by_hand
+    found: ByHand = kind.by_hand
     return found
 
 

@@ -19,6 +19,7 @@ from bayesinv.reversible import (
     ActNorm,
     Chain,
     Condition,
+    Conditioner,
     Coupling,
     DriftError,
     DriftWarning,
@@ -94,6 +95,18 @@ def test_the_same_layer_used_twice_and_the_other_direction() -> None:
     turned = Inverted(layer)
     with guard(turned), pytest.raises(DriftError, match=r"inner\.maps\.1\.maps\.1 \(Sloppy\)"):
         backward(turned, x, direction="inverse")
+
+
+@pytest.mark.parametrize("every", [None, 1])
+@pytest.mark.parametrize("direction", laws.DIRECTIONS)
+def test_a_first_batch_makes_a_run_of_its_layers_only_later(direction: str, every: int | None) -> None:
+    """In the first pass an `ActNorm` stands alone, and in its backward pass it is one matrix with its neighbours."""
+    chain = Chain(Coupling(Conditioner(1, 4, hidden=4, rank=1), passive=1), ActNorm(3), Householder(3)).double()
+    twin, x = copy.deepcopy(chain), 3 + 2 * torch.randn(8, 3, 5, dtype=torch.float64)
+    expected = laws.gradients(twin, x, None, direction=direction, plain=True)
+    with guard(chain, every=every) as watch:
+        laws.assert_same_gradients(laws.gradients(chain, x, None, direction=direction, plain=False), expected)
+    assert watch.drift < 1e-12
 
 
 def test_a_warning_for_those_who_want_to_go_on() -> None:

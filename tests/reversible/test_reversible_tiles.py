@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import reversible_laws as laws
@@ -11,7 +12,16 @@ from reversible_maps import Case
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible import Chain, Conditioner, Coupling, Squeezed, memory_report
+from bayesinv.reversible import (
+    Additive,
+    Chain,
+    Conditioner,
+    Coupling,
+    Squeezed,
+    Workspace,
+    convolution,
+    memory_report,
+)
 from bayesinv.reversible.tiles import Tile, budgeted, tiles
 
 SPACE = (11, 6, 5)
@@ -70,6 +80,95 @@ def test_a_changed_network_is_asked_itself(change: str) -> None:
         assert torch.allclose(layer(x)[0][:, 2:], layer._forward(x, None)[0][:, 2:])
         b = layer.how.forward(x[:, 2:], network(x[:, :2]))[0]
         torch.testing.assert_close(layer(x)[0][:, 2:], b)
+
+
+def conv(channels: int, out: int, kernel: int = 3, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, **options)
+
+
+def with_layer(network: Conditioner, name: str, layer: nn.Module) -> nn.Module:
+    setattr(network, name, layer)
+    return network
+
+
+def tied(network: nn.Module, first: nn.Module, last: nn.Module) -> nn.Module:
+    last.weight = first.weight
+    return network
+
+
+def networks() -> dict[str, nn.Module]:
+    """From two channels to two, on images of 6x6, none of which is what it looks like at first sight."""
+    act, same = nn.ReLU(), conv(2, 2)
+    chain, residual = nn.Sequential(conv(2, 2), nn.ReLU(), conv(2, 2)), Conditioner(2, 2, hidden=2, rank=2)
+    smooth = Conditioner(2, 2, hidden=4, rank=2, activation=F.silu)
+    return {
+        "one activation at two places": nn.Sequential(conv(2, 8), act, conv(8, 8, 1), act, conv(8, 2)),
+        "one layer at two places": nn.Sequential(same, act, same),
+        "tied weights": tied(chain, chain[0], chain[2]),
+        "tied weights of a conditioner": tied(residual, residual.first, residual.last),
+        "linear along the last axis": nn.Sequential(nn.Linear(6, 6), act, nn.Linear(6, 6)),
+        "padded in a circle": with_layer(
+            Conditioner(2, 2, hidden=4, rank=2), "first", conv(2, 4, padding_mode="circular")
+        ),
+        "a wider kernel": with_layer(Conditioner(2, 2, hidden=4, rank=2), "middle", conv(4, 4)),
+        "a wider kernel of a smooth one": with_layer(smooth, "middle", conv(4, 4)),
+    }
+
+
+@pytest.mark.parametrize("workspace", ["auto", 1])
+@pytest.mark.parametrize("name", networks())
+def test_networks_that_look_like_plain_ones(name: str, workspace: Workspace) -> None:
+    layer = Coupling(awake(networks()[name]), passive=2, how=Additive()).double()
+    layer.workspace = workspace
+    x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
+    for direction in laws.DIRECTIONS:
+        expected = laws.gradients(layer, x, None, direction=direction, plain=True)
+        laws.assert_same_gradients(laws.gradients(layer, x, None, direction=direction, plain=False), expected)
+
+
+class Summed(nn.Module):
+    """Adds a number from all of the condition to a layer of ``a``."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.of_a, self.of_cond = convolution(2, 4, kernel=3, rank=rank), nn.Linear(3, 4)
+
+    def forward(self, a: Tensor, cond: Tensor) -> Tensor:
+        far: Tensor = self.of_cond(cond.flatten(2).square().mean(2))
+        out: Tensor = self.of_a(a) + far.view(*far.shape, *[1] * (a.ndim - 2))
+        return out
+
+
+@pytest.mark.parametrize("workspace", ["auto", 1])
+@pytest.mark.parametrize("of_cond", [(1, 1), (12, 12), (9,)])
+@pytest.mark.parametrize("space", [(), (6, 6)])
+def test_a_condition_of_another_space(space: tuple[int, ...], of_cond: tuple[int, ...], workspace: Workspace) -> None:
+    """It is the network's affair: none of it is cut off."""
+    layer = Coupling(awake(Summed(len(space))), passive=2).double()
+    layer.workspace = workspace
+    x, cond = (torch.randn(2, *sizes, dtype=torch.float64) for sizes in ((4, *space), (3, *of_cond)))
+    expected = laws.gradients(layer, x, cond, direction="forward", plain=True)
+    laws.assert_same_gradients(laws.gradients(layer, x, cond, direction="forward", plain=False), expected)
+
+
+@pytest.mark.parametrize("workspace", ["auto", 1])
+def test_one_pixel_of_condition_for_all(workspace: Workspace) -> None:
+    layer = Coupling(awake(Conditioner(2, 4, hidden=8, rank=2, cond_channels=3)), passive=2).double()
+    layer.workspace = workspace
+    x, cond = torch.randn(2, 4, 6, 6, dtype=torch.float64), torch.randn(2, 3, 1, 1, dtype=torch.float64)
+    expected = laws.gradients(layer, x, cond, direction="forward", plain=True)
+    laws.assert_same_gradients(laws.gradients(layer, x, cond, direction="forward", plain=False), expected)
+
+
+def test_autocast_leaves_float64_alone() -> None:
+    layer, x = (
+        Coupling(awake(Conditioner(2, 4, hidden=8, rank=2)), passive=2).double(),
+        torch.randn(2, 4, 6, 6).double(),
+    )
+    with torch.no_grad():
+        expected = layer(x)[0]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(layer(x)[0], expected)
 
 
 def test_frozen_parameters_get_no_gradient() -> None:
