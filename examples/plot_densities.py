@@ -5,6 +5,10 @@ Densities in the plane
 Four laws whose density and entropy are known: no flow can have a lower loss than the entropy, and what is lost above it
 is the Kullback-Leibler divergence from the truth. RealNVP with rational-quadratic splines learns them in some hundred
 steps; affine couplings need more layers and more steps, as a chain of them must tear apart what splines bend.
+This is what `benchmarks/plane_densities.py` finds at full size, in nats above the entropy:
+
+.. image:: ../../../benchmarks/results/plane_densities.png
+   :alt: four laws and what six flows make of them
 """
 
 import os

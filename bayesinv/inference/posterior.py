@@ -1,8 +1,9 @@
 r"""`Posterior`: an amortized ``p(x | y)``, the density ``log q(x | y) = log flow((x - mu)/s; h(c(y))) - sum log s``.
 
 ``c(y)`` is computed by physics (`bayesinv.inference.summaries`), ``h`` is the summary network, ``mu`` and ``s`` are the
-mean and standard deviation of the prior images, so that the flow works on numbers of order one. Conditioned on data it
-is a distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
+mean and standard deviation of the prior images (one number each; `fit` adds to ``mu`` what samples miss on average), so
+that the flow works on numbers of order one. Conditioned on data it is a distribution:
+``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Posterior(nn.Module):
         super().__init__()
         self.problem, self.flow, self.summary_network = problem, flow, summary_network
         self.record = dict(record)
-        self.register_buffer("image_mean", torch.zeros(()))
+        self.register_buffer("image_mean", torch.zeros(problem.forward.model_shape))
         self.register_buffer("image_scale", torch.ones(()))
         self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
         if has_fiducial(self.summary, problem.forward):
@@ -167,7 +168,7 @@ class Posterior(nn.Module):
         if self.summary != "unrolled":
             self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
         elif isinstance(self.summary_network, UnrolledSummary):
-            self.summary_network.mean.copy_(self.image_mean)
+            self.summary_network.mean.copy_(x.mean())
             self.summary_network.scale.copy_(self.image_scale)
 
     def scaled(self, images: Tensor) -> Tensor:

@@ -2,8 +2,9 @@ r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the 
 
 Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
 jointly (`bayesinv.inference.objective`). Images bear noise that falls to its last value in the first phase. The weights
-are averaged exponentially, the average of least held-out loss is kept, and a temperature is chosen on the validation
-pairs. Last, 200 more simulated records make the gate that tells at `sample` whether data are like them.
+are averaged exponentially, the average of least held-out loss is kept, and on the validation pairs a temperature is
+chosen and a common bias taken away. Last, 200 more simulated records make the gate that tells at `sample` whether data
+are like them.
 Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
 """
 
@@ -33,6 +34,7 @@ from bayesinv.inference.plan import Plan, check_plan
 from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
+from bayesinv.inference.recentring import recentre
 from bayesinv.inference.runs import finished_run, prepare_run, provenance
 from bayesinv.inference.summaries import mirror_axes, summarise
 from bayesinv.inference.temperature import choose_temperature
@@ -292,11 +294,13 @@ class _Run:
         posterior.eval()
         bar.start("choosing the temperature", 4)
         began = time.perf_counter()
+        scaled = posterior.scaled(held.c.to(self.fabric.device))
         chosen = choose_temperature(
-            posterior, held.x, posterior.scaled(held.c.to(self.fabric.device)),
-            seed=derived_seed(plan.seed, "temperature"), regions=self.problem.regions, advance=bar.advance,
+            posterior, held.x, scaled, seed=derived_seed(plan.seed, "temperature"), regions=self.problem.regions,
+            advance=bar.advance,
         )  # fmt: skip
         posterior.temperature_.fill_(chosen)
+        recentre(posterior, held.x, scaled, seed=derived_seed(plan.seed, "recentring"))
         posterior.record["gate"] = fit_gate(self.problem, seed=derived_seed(plan.seed, "gate")).to_record()
         history = state.history
         history.temperature, history.best_step = chosen, state.best_step

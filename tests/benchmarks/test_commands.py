@@ -21,9 +21,10 @@ COMMANDS = {
     "hyperbolic_segmentation": "peak / plain, bayesinv, layers 8",
     "irim_iterations": "time / plain, checkpoint, iterations 2",
     "gradient_accuracy": "error, bayesinv (glow), steps 2",
+    "plane_densities": "divergence nats, realnvp-spline, ring",
 }
 EVERY_DAY = ("memory_size", "gradient_accuracy")
-OWN_NETS = ("hyperbolic_segmentation", "irim_iterations")
+OWN_NETS = ("hyperbolic_segmentation", "irim_iterations", "plane_densities")
 
 
 @pytest.mark.filterwarnings("ignore:.*is multi-threaded.*fork:DeprecationWarning")
