@@ -146,6 +146,8 @@ def test_a_residual_network_or_force_that_was_changed_is_seen_whole(change: str)
         force.weight = nn.Parameter(torch.randn(4, 2, 5, 5))
     elif change == "block":
         network.blocks.append(nn.BatchNorm2d(4))
+        force.inject = nn.Sequential(force.inject)
+    elif change == "subclass":
         force = type("Own", (WaveForce,), {})(2, rank=2)
     else:
         network.inject, force.inject = conv(3, 4), conv(3, 4)
