@@ -69,16 +69,27 @@ class Flow(nn.Module):
 
         Sample ``i`` of observation ``j`` depends on ``(seed, i, j)`` only, never on ``batch_size``.
         """
-        with torch.no_grad(), _evaluating(self):
-            parts = [x for x, _ in self._draws(n, cond, seed, temperature, batch_size)]
-        return torch.cat(parts)
+        return torch.cat(list(self.batches(n, cond, seed=seed, temperature=temperature, batch_size=batch_size)))
+
+    def batches(
+        self, n: int, cond: Condition = None, *, seed: int = 0, temperature: float = 1.0, batch_size: int = 64
+    ) -> Iterator[Tensor]:
+        """The draws of `sample`, some at a time, so that they need not lie in memory together.
+
+        Example:
+            >>> from bayesinv.flows import glow
+            >>> flow = glow((1, 4, 4), levels=1, steps=1, hidden=8)
+            >>> [len(x) for x in flow.batches(5, seed=0, batch_size=2)]
+            [2, 2, 1]
+        """
+        for x, _ in self._draws(n, cond, seed, temperature, batch_size):
+            yield x
 
     def sample_and_log_prob(
         self, n: int, cond: Condition = None, *, seed: int = 0, temperature: float = 1.0, batch_size: int = 64
     ) -> tuple[Tensor, Tensor]:
         """The draws of `sample` and their log densities, ``(n,)`` or ``(n, batch)``, from one pass."""
-        with torch.no_grad(), _evaluating(self):
-            pairs = list(self._draws(n, cond, seed, temperature, batch_size))
+        pairs = list(self._draws(n, cond, seed, temperature, batch_size))
         return torch.cat([x for x, _ in pairs]), torch.cat([p for _, p in pairs])
 
     def latent(self, n: int, batch: int, *, seed: int, start: int = 0) -> Tensor:
@@ -107,15 +118,17 @@ class Flow(nn.Module):
         if n < 1 or batch_size < 1:
             raise ValueError(f"expected at least one sample and a positive batch size, got {n} and {batch_size}")
         _check_temperature(temperature)
-        cond = self._digested(cond)
+        with torch.no_grad(), _evaluating(self):
+            cond = self._digested(cond)
         first = cond[0] if isinstance(cond, tuple) else cond
         batch = 1 if first is None else first.shape[0]
         step = max(1, batch_size // batch)
         for start in range(0, n, step):
             count = min(step, n - start)
             z = temperature * self.latent(count, batch, seed=seed, start=start)
-            x, logdet = self.map.inverse(z.flatten(0, 1), _repeated(cond, count))
-            log_prob = self._latent_log_prob(z.flatten(0, 1), temperature) - logdet
+            with torch.no_grad(), _evaluating(self):  # not round the yield: the caller goes on there
+                x, logdet = self.map.inverse(z.flatten(0, 1), _repeated(cond, count))
+                log_prob = self._latent_log_prob(z.flatten(0, 1), temperature) - logdet
             lead = (count,) if first is None else (count, batch)
             yield x.reshape(*lead, *self.shape), log_prob.reshape(lead)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bayesinv.inference.files import read_tensors, write_tensors
 from bayesinv.inference.history import History
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "laid_out_like", "load_checkpoint", "save_checkpoint"]
 
 NAME = "checkpoint.safetensors"
 
@@ -91,16 +91,18 @@ def load_checkpoint(
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in groups["adam"].items():
         index, key = name.split("/")
-        moments.setdefault(int(index), {})[key] = _laid_out_like(parameters[int(index)], tensor)
+        moments.setdefault(int(index), {})[key] = laid_out_like(parameters[int(index)], tensor)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     state.step, state.best_step, state.stopped = record["step"], record["best_step"], record["stopped"]
     state.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
     state.history = History.from_dict(record["history"])
 
 
-def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
-    """The moment in the memory layout of its parameter: fused Adam runs through both as they lie in memory."""
-    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment
+def laid_out_like(parameter: Tensor, other: Tensor) -> Tensor:
+    """A gradient or moment in the memory layout of its parameter: fused Adam runs through all as they lie in memory."""
+    if other.shape != parameter.shape or other.stride() == parameter.stride():
+        return other
+    return torch.empty_like(parameter).copy_(other)
 
 
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

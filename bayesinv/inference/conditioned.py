@@ -1,4 +1,4 @@
-r"""`Conditioned`: the posterior of given data, a distribution with ``sample`` and ``log_prob``.
+r"""`Conditioned`: the posterior of given data, a distribution with ``sample``, ``statistics`` and ``log_prob``.
 
 Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |A x' - (y + sigma e)|^2`` with
 fresh noise ``e`` for each sample (randomise-then-optimise), which brings its misfit to the noise level and leaves the
@@ -7,7 +7,9 @@ flow's density behind.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +19,14 @@ from torch import Tensor
 
 from bayesinv.inference.gate import warn_if_outside
 from bayesinv.inference.gate_features import data_features
+from bayesinv.inference.running_statistics import RunningStatistics
 from bayesinv.inference.samples import Samples, labelled
 from bayesinv.physics import cgls
 from bayesinv.seeding import normal, stream
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from bayesinv.inference.posterior import Posterior
     from bayesinv.reversible import Condition
 
@@ -55,18 +60,7 @@ class Conditioned:
         Raises:
             ValueError: if ``n`` is not positive or ``refine`` negative.
         """
-        if refine < 0:
-            raise ValueError(f"expected refine=0 or more data-consistency steps, got {refine}")
-        posterior = self.posterior
-        drawn = posterior.flow.sample(
-            n, self.condition(), seed=seed, temperature=posterior.temperature, batch_size=batch_size
-        )
-        drawn = posterior.restored(drawn)
-        if refine:
-            step = max(1, batch_size // len(self.y))
-            parts = [self._refined(drawn[i : i + step], refine, seed, i) for i in range(0, n, step)]
-            drawn = torch.cat(parts)
-        return drawn
+        return torch.cat(list(self._batches(n, seed, refine, batch_size)))
 
     def sample(self, n: int, *, seed: int = 0, refine: int = 0, batch_size: int = 64) -> Samples:
         """Draws ``n`` images for each record.
@@ -86,9 +80,7 @@ class Conditioned:
             ValueError: if ``n`` is not positive or ``refine`` negative.
         """
         began = time.perf_counter()
-        familiar = self.gate_p_value()
-        if familiar is not None and self.posterior.gate is not None:
-            warn_if_outside(familiar, self.posterior.gate.level)
+        familiar = self._familiar()
         drawn = self.draw(n, seed=seed, refine=refine, batch_size=batch_size)
         forward = self.posterior.problem.forward
         chi2 = torch.stack([self._chi2(x) for x in drawn])
@@ -107,9 +99,71 @@ class Conditioned:
             data=self.posterior.mark(data),
             sigma=xr.DataArray(_numpy(self.sigma[0] if self.single else self.sigma), dims=lead[1:]),
             chi2=xr.DataArray(_numpy(chi2), dims=lead),
-            provenance=self._provenance(n, seed, refine, seconds)
-            | {"gate_p_value": None if familiar is None else [float(p) for p in familiar]},
+            provenance=self._provenance(n, seed, refine, seconds, familiar),
         )
+
+    def statistics(
+        self,
+        n: int,
+        *,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        thresholds: Sequence[float] = (),
+        seed: int = 0,
+        refine: int = 0,
+        batch_size: int = 64,
+    ) -> xr.Dataset:
+        """What `Samples` says of ``n`` images for each record, without ever holding them together.
+
+        The images are those of `sample` with the same seed and batch size. Memory does not grow with ``n`` beyond some
+        700 images: see `bayesinv.inference.quantile_sketch`.
+
+        Args:
+            n: number of samples.
+            quantiles: levels, each between 0 and 1.
+            thresholds: values ``t`` of ``p(x > t)``, in the unit of the image.
+            seed: sample ``i`` of record ``j`` depends on ``(seed, i, j)`` only.
+            refine: data-consistency steps on each sample.
+            batch_size: how many images pass the network at once.
+
+        Returns:
+            ``mean`` and ``std``; ``quantiles`` with a first axis ``quantile``, and ``rank_error``, how far the share of
+            samples below each of them may be from its level; ``exceedance`` with a first axis ``threshold``. Dims are
+            those of one sample, with coordinates and units; ``attrs["provenance"]`` is JSON. Data unlike the simulated
+            ones raise an `OutOfDistributionWarning`, as in `sample`.
+
+        Raises:
+            ValueError: for less than 2 samples, a level outside (0, 1), a threshold that is not finite, a negative
+                ``refine``, or samples that are not finite.
+        """
+        if n < 2:
+            raise ValueError(f"expected at least 2 samples for a standard deviation, got {n}")
+        running = RunningStatistics(quantiles=quantiles, thresholds=thresholds)
+        began = time.perf_counter()
+        familiar = self._familiar()
+        for images in self._batches(n, seed, refine, batch_size):
+            running.add(images[:, 0] if self.single else images)
+        provenance = self._provenance(n, seed, refine, time.perf_counter() - began, familiar)
+        lead, forward = () if self.single else ("observation",), self.posterior.problem.forward
+        found = running.to_xarray(forward.model_axes, leading=lead, quantity=forward.quantity, unit=forward.unit)
+        return found.assign_attrs(provenance=json.dumps(provenance))
+
+    def _batches(self, n: int, seed: int, refine: int, batch_size: int) -> Iterator[Tensor]:
+        if refine < 0:
+            raise ValueError(f"expected refine=0 or more data-consistency steps, got {refine}")
+        posterior, start = self.posterior, 0
+        for drawn in posterior.flow.batches(
+            n, self.condition(), seed=seed, temperature=posterior.temperature, batch_size=batch_size
+        ):
+            x = posterior.restored(drawn)
+            yield self._refined(x, refine, seed, start) if refine else x
+            start += len(x)
+
+    def _familiar(self) -> NDArray[np.float64] | None:
+        """`gate_p_value`, with a warning where it is low."""
+        p_value = self.gate_p_value()
+        if p_value is not None and self.posterior.gate is not None:
+            warn_if_outside(p_value, self.posterior.gate.level)
+        return p_value
 
     def gate_p_value(self) -> NDArray[np.float64] | None:
         """How like the simulated data each record is, `bayesinv.inference.gate`; ``None`` before training."""
@@ -157,7 +211,9 @@ class Conditioned:
         parts = torch.view_as_real(residual) if residual.is_complex() else residual
         return parts.square().flatten(1).mean(1) / self.sigma**2
 
-    def _provenance(self, n: int, seed: int, refine: int, seconds: float) -> dict[str, Any]:
+    def _provenance(
+        self, n: int, seed: int, refine: int, seconds: float, familiar: NDArray[np.float64] | None
+    ) -> dict[str, Any]:
         posterior = self.posterior
         return {
             "samples": n,
@@ -167,6 +223,7 @@ class Conditioned:
             "seconds": round(seconds, 3),
             "problem": posterior.record["problem"],
             "training": posterior.record.get("training", {}),
+            "gate_p_value": None if familiar is None else [float(p) for p in familiar],
         }
 
 

@@ -179,5 +179,5 @@ def warn_if_outside(p_values: NDArray[np.float64], level: float) -> None:
             "posterior was not trained for them and its calibration does not carry over; check noise level, units "
             "and operator",
             OutOfDistributionWarning,
-            stacklevel=3,
+            stacklevel=4,  # of whoever calls `sample`
         )

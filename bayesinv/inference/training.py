@@ -14,6 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
 from bayesinv.inference.recentring import recentre
 from bayesinv.inference.runs import finished_run, prepare_run, provenance
+from bayesinv.inference.step_in_backward import StepInBackward, check_separate
 from bayesinv.inference.summaries import mirror_axes, summarise
 from bayesinv.inference.temperature import choose_temperature
 from bayesinv.seeding import generator, normal, stream
@@ -67,6 +69,7 @@ def fit(
     averaging: float = 0.995,
     clip: float = 5.0,
     checkpoint_steps: int = 100,
+    step_in_backward: bool = False,
     restart: bool = False,
     show_progress: bool = True,
     device: str = "auto",
@@ -90,8 +93,12 @@ def fit(
         validation: number of held-out pairs for best weights, temperature and baseline.
         patience: epochs without a better held-out loss before training stops early.
         averaging: decay of the exponential moving average of the weights.
-        clip: largest gradient norm.
+        clip: largest gradient norm, of all weights together.
         checkpoint_steps: steps between two checkpoints.
+        step_in_backward: whether Adam steps each weight within the backward pass, as soon as its gradient is known, and
+            frees that: the gradients never lie in memory together. ``clip`` is then the largest norm of the gradient of
+            each tensor alone, and a gradient that is not finite stops the step there, not as a whole. Where nothing is
+            clipped the run is the same. See `bayesinv.inference.step_in_backward`.
         restart: whether to throw a former run in ``out`` away.
         show_progress: whether to show a bar with loss (nats per dimension), rate and time left.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
@@ -100,8 +107,9 @@ def fit(
         The history: a row for each epoch, seconds, temperature.
 
     Raises:
-        ValueError: for settings out of range, a posterior of another problem, or ``out`` holding a run with other
-            settings (the message names ``restart``).
+        ValueError: for settings out of range, a posterior of another problem, one that shares weights between flow and
+            summary network with ``step_in_backward``, or ``out`` holding a run with other settings (the message names
+            ``restart``).
         FloatingPointError: if the loss stays non-finite (the message says what to do).
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is written.
         OSError: if ``out`` cannot be written; the last good checkpoint stays.
@@ -117,11 +125,15 @@ def fit(
         patience, averaging, clip, checkpoint_steps, seed,
     )  # fmt: skip
     check_plan(plan, posterior, problem)
+    if step_in_backward:
+        check_separate(posterior, posterior.flow.map)
     record = posterior.record
     settings = {
         **asdict(plan), "target_noise": list(target_noise), "architecture": record["architecture"],
         "summary": posterior.summary, "problem": record["problem"], "start": record["seed"],
     }  # fmt: skip
+    if step_in_backward:
+        settings["step_in_backward"] = True
     folder = prepare_run(out, restart=restart)
     done = finished_run(folder, settings)
     if done is not None:
@@ -155,6 +167,7 @@ class _Run:
         self.axes = mirror_axes(posterior.summary, problem.forward)
         self.seed_train, self.seed_validation = (derived_seed(plan.seed, p) for p in ("training", "validation"))
         self.head_steps = 0
+        self.stepping: StepInBackward | None = None
 
     def train(self, bar: Bar) -> History:
         plan, posterior = self.plan, self.posterior
@@ -166,6 +179,8 @@ class _Run:
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
         optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
+        if "step_in_backward" in self.settings:
+            self.stepping = StepInBackward(posterior, posterior.flow.map, optimizer, clip=plan.clip)
         wrapped, optimizer = self.fabric.setup(objective, optimizer)
         posterior.to(self.fabric.device).train()
         state = Checkpoint(step=0, average=copied(posterior), best={}, history=History())
@@ -219,24 +234,29 @@ class _Run:
             raise ValueError("expected images and summaries that vary, got constant ones from the simulator")
 
     def _step(self, objective: Any, optimizer: Any, bank: Bank | None, state: Checkpoint) -> tuple[float, bool]:
-        """One optimizer step; returns the loss and whether it was finite (if not, the step is skipped)."""
+        """One optimizer step; returns the loss, and whether all was finite (if not, the step is skipped)."""
         plan, step = self.plan, state.step
         head_only = step < self.head_steps
         u, c = self._batch(bank, step)
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(step)
-        nll, mse = objective(u, c, head_only)
-        loss = nll + (1.0 if head_only else plan.head_weight) * mse
         optimizer.zero_grad(set_to_none=True)
-        sound = bool(torch.isfinite(loss))
-        if sound:
-            self.fabric.backward(loss)
+        with nullcontext() if self.stepping is None else self.stepping.within():
+            nll, mse = objective(u, c, head_only)
+            loss = nll + (1.0 if head_only else plan.head_weight) * mse
+            sound = bool(torch.isfinite(loss))
+            if sound:
+                self.fabric.backward(loss)
+        if sound and self.stepping is not None:
+            sound = self.stepping.sound
+        elif sound:
             norm = self.fabric.clip_gradients(objective, optimizer, max_norm=plan.clip, error_if_nonfinite=False)
             sound = norm is not None and bool(torch.isfinite(norm))
-        if sound:
-            optimizer.step()
-        else:
-            _log.warning("step %d skipped: its loss or gradient is not finite", step)
+            if sound:
+                optimizer.step()
+        if not sound:
+            how = "skipped" if self.stepping is None else "ended early"
+            _log.warning("step %d %s: its loss or gradient is not finite", step, how)
         state.step += 1
         update_average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
         return float(nll.detach()), sound

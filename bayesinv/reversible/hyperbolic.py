@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Gradients, Reversible, finest
+from bayesinv.reversible.base import Backward, Condition, Reversible, finest
 from bayesinv.reversible.conditioners import convolution
-from bayesinv.reversible.replay import evaluate, graph
+from bayesinv.reversible.replay import evaluate
+from bayesinv.reversible.strips import is_same_size
+from bayesinv.reversible.tiles import Tile, looked_into, pull_over, run_over
 
 __all__ = ["Hyperbolic", "WaveForce"]
 
@@ -52,46 +54,58 @@ class Hyperbolic(Reversible):
         super().__init__()
         self.force = force
 
-    def _force(self, state: Tensor, cond: Tensor | None) -> Tensor:
-        out = evaluate(self.force, state) if cond is None else evaluate(self.force, state, cond)
-        return self._checked(out, state)
-
-    def _checked(self, force: Tensor, state: Tensor) -> Tensor:
-        """The force, in the precision of the state."""
-        if force.shape != state.shape:
-            raise ValueError(f"expected a force of shape {tuple(state.shape)}, got {tuple(force.shape)}")
-        return force.to(state.dtype)
-
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        previous, current = _halves(x)
-        new = 2 * current - previous - self._force(current, finest(cond))
-        return torch.cat([current, new], 1), x.new_zeros(x.shape[0])
+        return self._stepped(x, cond, backwards=False), x.new_zeros(x.shape[0])
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
-        current, new = _halves(y)
-        previous = 2 * current - new - self._force(current, finest(cond))
-        return torch.cat([previous, current], 1), y.new_zeros(y.shape[0])
+        return self._stepped(y, cond, backwards=True), y.new_zeros(y.shape[0])
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        current, new = _halves(y)
-        grad_current, grad_new = _halves(grad_y)
-        force, pulled, grad_cond, grads = self._pulled_back(current, cond, -grad_new)
-        x = torch.cat([2 * current - new - force, current], 1)
-        return x, torch.cat([-grad_new, grad_current + 2 * grad_new + pulled], 1), grad_cond, grads
+        return self._pulled_back(y, cond, grad_y, backwards=True)
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        previous, current = _halves(x)
-        grad_previous, grad_current = _halves(grad_x)
-        force, pulled, grad_cond, grads = self._pulled_back(current, cond, -grad_previous)
-        y = torch.cat([current, 2 * current - previous - force], 1)
-        return y, torch.cat([grad_current + 2 * grad_previous + pulled, -grad_previous], 1), grad_cond, grads
+        return self._pulled_back(x, cond, grad_x, backwards=False)
 
-    def _pulled_back(
-        self, state: Tensor, cond: Condition, grad: Tensor
-    ) -> tuple[Tensor, Tensor | float, ConditionGradient, Gradients]:
-        """The force, and the gradients of state, condition and parameters from that of the force."""
-        force, pull = graph(self.force, state, cond)
-        return self._checked(force, state), *pull(grad)
+    def _stepped(self, x: Tensor, cond: Condition, *, backwards: bool) -> Tensor:
+        """The states after a step to the next or the previous one."""
+        current, other = _ordered(x, backwards=backwards)
+        if looked_into():
+            own, whole = finest(cond), Tile(slice(None), slice(None))
+            force = evaluate(self.force, current) if own is None else evaluate(self.force, current, own)
+            moved = self._moved(current, other, force, whole)
+            return torch.cat([moved, current] if backwards else [current, moved], 1)
+        y = torch.empty_like(x)
+        kept, moved = _ordered(y, backwards=not backwards)
+        kept.copy_(current)
+
+        def use(force: Tensor, tile: Tile) -> None:
+            tile.inner(moved)[...] = self._moved(current, other, force, tile)
+
+        run_over(self.force, current, cond, use)
+        return y
+
+    def _pulled_back(self, y: Tensor, cond: Condition, grad_y: Tensor, *, backwards: bool) -> Backward:
+        """The states after a step to where ``y`` came from, and all gradients there."""
+        (current, other), (grad_current, grad_other) = (_ordered(t, backwards=backwards) for t in (y, grad_y))
+        x, grad_x = torch.empty_like(y), torch.empty_like(grad_y)
+        (kept, moved), (grad_kept, grad_moved) = (_ordered(t, backwards=not backwards) for t in (x, grad_x))
+        kept.copy_(current)
+        grad_kept.copy_(grad_current).add_(grad_other, alpha=2)
+        grad_moved.copy_(grad_other).neg_()
+
+        def use(force: Tensor, tile: Tile) -> Tensor:
+            tile.inner(moved)[...] = self._moved(current, other, force, tile)
+            return -tile.inner(grad_other)  # not of grad_x, as autograd may hand it on as a gradient
+
+        _, grad_cond, grads = pull_over(self.force, current, cond, use, into=grad_kept)
+        return x, grad_x, grad_cond, grads
+
+    def _moved(self, current: Tensor, other: Tensor, force: Tensor, tile: Tile) -> Tensor:
+        """``2 current - other - F(current)`` on a tile, in the precision of the states."""
+        part = tile.inner(current)
+        if force.shape != part.shape:
+            raise ValueError(f"expected a force of shape {tuple(part.shape)}, got {tuple(force.shape)}")
+        return 2 * part - tile.inner(other) - force.to(part.dtype)
 
 
 class WaveForce(nn.Module):
@@ -150,6 +164,13 @@ class WaveForce(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.inject = convolution(cond_channels, hidden, kernel=1, rank=rank, bias=False) if cond_channels else None
+        self.reach, self.footprint = 2 * (kernel // 2), 3 * hidden + 3 * channels  # see `tiles`
+
+    def is_built(self) -> bool:
+        """Whether its layers are of the kinds and kernels that it was built with."""
+        space, inject = self.weight.shape[2:], self.inject
+        added = inject is None or (is_same_size(inject, len(space)) and inject.weight[0, 0].numel() == 1)  # type: ignore[index]
+        return type(self) is WaveForce and added and all(2 * (size // 2) == self.reach for size in space)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """From the state and the condition, both ``(batch, channels, *space)``, to the force, of the state's shape."""
@@ -172,6 +193,12 @@ class WaveForce(nn.Module):
 
 _FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _ADJOINT = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _ordered(x: Tensor, *, backwards: bool) -> tuple[Tensor, Tensor]:
+    """The current and the other state, before a step to the next one or, backwards, to the previous one."""
+    first, second = _halves(x)
+    return (first, second) if backwards else (second, first)
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,14 @@ at the start. Receptive field: ``2 blocks + 2`` pixels to each side with kernel 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible.conditioners import Activation, check_condition, convolution, held, zeroed
+from bayesinv.reversible.strips import is_same_size
 
 __all__ = ["ResNetConditioner", "ResidualBlock"]
 
@@ -88,6 +91,21 @@ class ResNetConditioner(nn.Module):
             ResidualBlock(hidden, rank=rank, kernel=kernel, activation=activation) for _ in range(blocks)
         )
         self.last = zeroed(convolution(hidden, out, kernel=kernel, rank=rank))
+        self.reach = (2 * blocks + 2) * (kernel // 2)  # see `tiles`
+        self.footprint = (2 * blocks + 3) * hidden + 2 * out + 2 * channels
+
+    def is_built(self) -> bool:
+        """Whether its layers are of the kinds and kernels that it was built with."""
+        blocks: list[Any] = list(self.blocks)
+        if type(self) is not ResNetConditioner or not all(type(block) is ResidualBlock for block in blocks):
+            return False
+        wide: list[Any] = [self.first, *[layer for block in blocks for layer in (block.first, block.second)], self.last]
+        narrow: list[Any] = [] if self.inject is None else [self.inject]
+        rank = len(getattr(self.first, "kernel_size", ()))
+        if not all(is_same_size(layer, rank) for layer in (*wide, *narrow)):
+            return False
+        reach = [sum(layer.kernel_size[axis] // 2 for layer in wide) for axis in range(rank)]
+        return all(n == self.reach for n in reach) and all(set(layer.kernel_size) == {1} for layer in narrow if rank)
 
     def forward(self, a: Tensor, cond: Tensor | None = None) -> Tensor:
         """From ``a`` and the condition, both ``(batch, channels, *space)``, to the raw numbers of the coupling."""

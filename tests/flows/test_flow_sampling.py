@@ -53,6 +53,18 @@ def test_sampling_leaves_every_module_in_its_mode() -> None:
     assert [one.training for one in flow.map] == [False] + [True] * 6
 
 
+def test_batches_are_the_samples_and_leave_the_caller_alone_in_between() -> None:
+    flow = FLOWS["2d-cond"].flow().train()
+    cond, found = FLOWS["2d-cond"].cond(), []
+    for x in flow.batches(7, cond, seed=5, batch_size=4):
+        assert not x.requires_grad
+        assert torch.is_grad_enabled()
+        assert flow.map.training
+        found.append(x)
+    assert [len(x) for x in found] == [2, 2, 2, 1]
+    assert torch.equal(torch.cat(found), flow.sample(7, cond, seed=5, batch_size=4))
+
+
 def test_the_temperature_scales_the_latent(flow_case: FlowCase) -> None:
     flow, cond = flow_case.flow(), flow_case.cond()
     x = flow.sample(3, cond, seed=1, temperature=0.5)

@@ -17,7 +17,11 @@ from bayesinv.reversible import (
     Chain,
     Conditioner,
     Coupling,
+    Hyperbolic,
+    ResNetConditioner,
+    Reversible,
     Squeezed,
+    WaveForce,
     Workspace,
     convolution,
     memory_report,
@@ -62,6 +66,95 @@ def test_conditioners_in_tiles(activation: str, kernel: int, rank: int, workspac
     for direction in laws.DIRECTIONS:
         expected = laws.gradients(layer, x, cond, direction=direction, plain=True)
         laws.assert_same_gradients(laws.gradients(layer, x, cond, direction=direction, plain=False), expected)
+
+
+@pytest.mark.parametrize("activation", [F.relu, F.silu])
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_residual_networks_in_tiles(activation: Any, blocks: int, kernel: int, rank: int) -> None:
+    """Halos of 0 to 16 rows, of 11 there are."""
+    network = awake(
+        ResNetConditioner(
+            2, 6, hidden=4, rank=rank, blocks=blocks, cond_channels=3, kernel=kernel, activation=activation
+        )
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.div_(2)
+    layer = Coupling(network, passive=2).double()
+    x, cond = (torch.randn(2, n, *SPACE[:rank], dtype=torch.float64) for n in (5, 3))
+    for workspace in (1, 30_000):
+        layer.workspace = workspace
+        for direction in laws.DIRECTIONS:
+            expected = laws.gradients(layer, x, cond, direction=direction, plain=True)
+            laws.assert_same_gradients(laws.gradients(layer, x, cond, direction=direction, plain=False), expected)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+@pytest.mark.parametrize("workspace", [1, 5_000])
+def test_leapfrog_steps_in_tiles(kernel: int, rank: int, workspace: int) -> None:
+    """With a wave's force, and with networks of one's own that have their gradients by hand."""
+    forces = (
+        WaveForce(2, hidden=5, rank=rank, kernel=kernel, cond_channels=3),
+        Conditioner(2, 2, hidden=4, rank=rank, kernel=kernel, cond_channels=3),
+        nn.Sequential(convolution(2, 4, kernel=kernel, rank=rank), nn.ReLU(), convolution(4, 2, kernel=1, rank=rank)),
+    )
+    x, cond = (torch.randn(2, n, *SPACE[:rank], dtype=torch.float64) for n in (4, 3))
+    for force in forces:
+        layer, own = Hyperbolic(awake(force)).double(), None if isinstance(force, nn.Sequential) else cond
+        layer.workspace = workspace
+        for direction in laws.DIRECTIONS:
+            expected = laws.gradients(layer, x, own, direction=direction, plain=True)
+            laws.assert_same_gradients(laws.gradients(layer, x, own, direction=direction, plain=False), expected)
+            with torch.no_grad():
+                tiled = getattr(layer, direction)(x, own)[0]
+                layer.workspace = 2**30
+                torch.testing.assert_close(tiled, getattr(layer, direction)(x, own)[0], rtol=1e-11, atol=1e-11)
+                layer.workspace = workspace
+
+
+@pytest.mark.parametrize("fewer", [1, 0])
+@pytest.mark.parametrize("kind", [ResNetConditioner, WaveForce])
+def test_the_reach_is_as_far_as_said(kind: Any, fewer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault: with one row less the numbers are wrong."""
+    torch.manual_seed(0)
+    layer: Reversible = Hyperbolic(awake(WaveForce(2, rank=2, kernel=5)))
+    if kind is ResNetConditioner:
+        layer = Coupling(awake(ResNetConditioner(2, 4, hidden=4, rank=2)), passive=2)
+    monkeypatch.setattr(kind, "is_built", lambda self: True)
+    for network in layer.modules():
+        if isinstance(network, kind):
+            network.reach -= fewer
+    x = torch.randn(1, 4, 40, 8, dtype=torch.float64)
+    with torch.no_grad():
+        whole: Tensor = layer.double()(x)[0]
+        layer.workspace = 1
+        assert torch.allclose(layer(x)[0], whole, atol=1e-9) is not bool(fewer)
+
+
+@pytest.mark.parametrize("change", ["kernel", "block", "subclass", "inject"])
+def test_a_residual_network_or_force_that_was_changed_is_seen_whole(change: str) -> None:
+    class Own(ResNetConditioner):
+        pass
+
+    network: nn.Module = (Own if change == "subclass" else ResNetConditioner)(2, 6, hidden=4, rank=2, cond_channels=3)
+    force: nn.Module = WaveForce(2, rank=2, cond_channels=3)
+    if change == "kernel":
+        network.last = conv(4, 6, 5)
+        force.weight = nn.Parameter(torch.randn(4, 2, 5, 5))
+    elif change == "block":
+        network.blocks.append(nn.BatchNorm2d(4))
+        force.inject = nn.Sequential(force.inject)
+    elif change == "subclass":
+        force = type("Own", (WaveForce,), {})(2, rank=2)
+    else:
+        network.inject, force.inject = conv(3, 4), conv(3, 4)
+    a, whole = torch.zeros(4, 2, 16, 16), [Tile(slice(0, 4), slice(0, 16))]
+    with budgeted(1):
+        assert tiles(network, a) == tiles(force, a) == whole
+        assert len(tiles(ResNetConditioner(2, 6, hidden=4, rank=2), a)) == len(tiles(WaveForce(2, rank=2), a)) == 64
 
 
 @pytest.mark.parametrize("change", ["hook", "layer", "parametrized"])
@@ -220,6 +313,19 @@ def test_memory_follows_the_budget_and_not_the_hidden_width() -> None:
     tight = peak(64, data // 2)
     assert tight < 0.25 * peak(64, 10**9)
     assert abs(tight / peak(8, data // 2) - 1) < 0.15
+
+
+def test_the_memory_of_leapfrog_steps_follows_the_budget() -> None:
+    def peak(hidden: int, workspace: int) -> int:
+        chain = Chain(*[Hyperbolic(WaveForce(4, hidden=hidden, rank=2)) for _ in range(2)])
+        chain.workspace = workspace
+        gradients = sum(p.nbytes for p in chain.parameters())
+        return memory_report(chain, (8, 64, 64), batch=4).peak - gradients
+
+    data = 4 * 8 * 64 * 64 * 4
+    tight = peak(64, data // 4)
+    assert tight < 0.5 * peak(64, 10**9)
+    assert abs(tight / peak(8, data // 4) - 1) < 0.15
 
 
 class Told(nn.Module):
