@@ -12,8 +12,8 @@ Beforehand, for images drawn independently from a continuous law, it is about Be
 quantiles are exact.
 
 Source: bins by order statistics of a first sample are those of DeWitt et al., Parallel sorting on a shared-nothing
-architecture using probabilistic splitting, 1991, doi 10.1109/PDIS.1991.183115; the law of their contents is in David and
-Nagaraja, Order Statistics, 2003, chapter 2.
+architecture using probabilistic splitting, 1991, doi 10.1109/PDIS.1991.183115; the law of their contents is in David
+and Nagaraja, Order Statistics, 2003, chapter 2.
 """
 
 from __future__ import annotations
