@@ -115,7 +115,7 @@ class Conditioned:
         """What `Samples` says of ``n`` images for each record, without ever holding them together.
 
         The images are those of `sample` with the same seed and batch size. Memory does not grow with ``n`` beyond some
-        700 images: see `bayesinv.inference.quantile_sketch`.
+        850 images: see `bayesinv.inference.quantile_sketch`.
 
         Args:
             n: number of samples.

@@ -7,10 +7,13 @@ of rank ``h = q (n + 1)`` (Weibull, as `Samples.quantile` has it), on a straight
 
 Whatever the images, the rank of the returned value is off by no more than the bin's count, and that share is returned.
 Beforehand, for images drawn independently from a continuous law, it is about Beta(3, 510): 0.6 % on average, below
-1.7 % in 99 of 100 pixels; the line makes the true error several times smaller. Up to 512 images it is exact.
+1.7 % in 99 of 100 pixels. The line makes the true error much smaller: of 10,000 normal numbers 0.03 % at the levels 5,
+50 and 95 % (root mean square; a tenth of the error of having 10,000 numbers only), 0.1 % at 1 %. Up to 512 images the
+quantiles are exact.
 
-Source: bins by order statistics of a first sample are those of DeWitt et al., Parallel sorting by sampling, 1991,
-doi 10.1109/PDIS.1991.183115; the law of their contents is David and Nagaraja, Order Statistics, 2003, chapter 2.
+Source: bins by order statistics of a first sample are those of DeWitt et al., Parallel sorting on a shared-nothing
+architecture using probabilistic splitting, 1991, doi 10.1109/PDIS.1991.183115; the law of their contents is in David
+and Nagaraja, Order Statistics, 2003, chapter 2.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ Found = dict[str, dict[Any, dict[str, Any]]]
 COLOURS = {
     "bayesinv tight": "#0b3c8c",
     "bayesinv bf16": "#6fa8dc",
+    "bayesinv in backward": "#6a3d9a",
     "bayesinv": "#1f77b4",
     "plain channels-last": "#8c8c8c",
     "plain bf16": "#c0c0c0",
@@ -62,7 +63,8 @@ def tabled(report: Report, title: str, found: Found, cases: Mapping[Any, Case], 
             cells.append(f"{peak / MIB:.1f} ({peak / case.floor(results[key]['gradients']):.2f})")
             report.figures[f"peak MiB, {line}, {unit} {key}"] = round(peak / MIB, 3)
             report.figures[f"kept MiB, {line}, {unit} {key}"] = round(results[key]["kept"] / MIB, 3)
-            report.figures[f"gradients MiB, {line}, {unit} {key}"] = round(results[key]["gradients"] / MIB, 3)
+            if results[key]["gradients"]:
+                report.figures[f"gradients MiB, {line}, {unit} {key}"] = round(results[key]["gradients"] / MIB, 3)
         table.rows.append([line, *cells])
     for line, results in found.items():
         for reference in ("normflows", f"plain {_net(line)}", f"MemCNN {_net(line)}"):

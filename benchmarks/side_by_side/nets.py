@@ -9,6 +9,7 @@ normflows and FrEIA bring their own nets of that kind.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from side_by_side.cases import Case
 from side_by_side.peers import Missing, freia, memcnn_step, normflows
 from side_by_side.plain_net import Net, PlainGlow, Wrap, relu_network
 
-__all__ = ["LINES", "Missing", "Trainable", "ours", "plain"]
+__all__ = ["IN_BACKWARD", "LINES", "Missing", "Trainable", "ours", "plain"]
 
 TIGHT = 1
 """The workspace of the tight lines, in input tensors."""
@@ -86,6 +87,21 @@ def _tight(case: Case, *, net: Net) -> Trainable:
     return Trainable(flow, lambda x: -flow.log_prob(x).mean(), partial(flow.sample, batch_size=8))
 
 
+def _in_backward(case: Case, *, net: Net) -> Trainable:
+    """Adam steps within every backward pass of this process, after which there are no gradients."""
+    from bayesinv.inference.step_in_backward import StepInBackward
+
+    flow = ours(case, net)
+    stepping = StepInBackward(flow, flow.map, torch.optim.Adam(flow.parameters(), lr=1e-5, fused=True))
+    entered = ExitStack()
+    entered.enter_context(stepping.within())
+
+    def loss(x: Tensor, _: ExitStack = entered) -> Tensor:  # which would be left when nobody held it
+        return -flow.log_prob(x).mean()
+
+    return Trainable(flow, loss, flow.sample)
+
+
 def _narrow(case: Case, *, net: Net) -> Trainable:
     """Networks in bfloat16 by autocast, from which the other layers shield themselves."""
     flow = ours(case, net)
@@ -137,3 +153,8 @@ LINES: dict[str, Callable[[Case], Trainable]] = {
     f"{way} ({net})": partial(make, net=net) for net in NETS for way, make in WAYS.items()
 }
 LINES |= {"normflows": lambda case: Trainable(*normflows(case)), "FrEIA": lambda case: Trainable(*freia(case))}
+
+# Of which memory alone is compared, as their steps hold more than the loss and its gradients.
+IN_BACKWARD: dict[str, Callable[[Case], Trainable]] = {
+    f"bayesinv in backward ({net})": partial(_in_backward, net=net) for net in NETS
+}

@@ -12,7 +12,7 @@ import torch
 
 from side_by_side.cases import Case, case_of
 from side_by_side.heap import Meter, without_page_faults
-from side_by_side.nets import LINES, Missing, Trainable
+from side_by_side.nets import IN_BACKWARD, LINES, Missing, Trainable
 
 __all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
 
@@ -144,7 +144,7 @@ def known_block(size: int, device: str) -> Results:
 def _made(line: str, case: Case, device: str) -> Trainable:
     torch.manual_seed(0)
     with torch.device(device):
-        made = LINES[line](case)
+        made = (LINES | IN_BACKWARD)[line](case)
     made.module.to(device)
     return made
 
