@@ -158,7 +158,9 @@ class _Run:
         plan, posterior = self.plan, self.posterior
         bank, held = self._banks(bar)
         if not posterior.record["baseline"].get("tuned"):
-            tuned = tune_baseline(posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y)
+            tuned = tune_baseline(
+                posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y, start=posterior.fiducial
+            )
             posterior.record["baseline"] = {**tuned, "tuned": True}
         self._normalise(bank if bank is not None else held)
         objective = Objective(posterior)

@@ -89,8 +89,8 @@ class Waveforms:
             ValueError: for velocities out of bounds, for which the time step is too long or the grid too coarse.
         """
         check_batch(model, self.model_shape, "velocity")
-        low, high = float(model.detach().amin()), float(model.detach().amax())
-        if not (low >= BOUNDS[0] and high <= BOUNDS[1]):
+        if not bool(((model >= BOUNDS[0]) & (model <= BOUNDS[1])).all()):
+            low, high = float(model.detach().amin()), float(model.detach().amax())
             raise ValueError(f"expected velocities of {BOUNDS[0]} to {BOUNDS[1]} km/s, got {low:.3g} to {high:.3g}")
         batch = model.shape[: model.ndim - 3]
         velocity = model.reshape(-1, *self.model_shape[1:])
