@@ -55,7 +55,7 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
 
 def data_channels(forward: ForwardModel) -> int:
     """Channels of the data, the real and the imaginary parts of complex ones."""
-    return forward.data_shape[0] * (1 + has_complex_data(forward.operator))
+    return forward.data_shape[0] * (1 + has_complex_data(forward.operator, forward.bounds))
 
 
 def has_fiducial(kind: Summary, forward: ForwardModel) -> bool:

@@ -292,7 +292,7 @@ class _Run:
         plan, posterior = self.plan, self.posterior
         posterior.load_state_dict(state.best or state.average)
         posterior.eval()
-        bar.start("choosing the temperature", 4)
+        bar.start("choosing the temperature", 9)  # at most
         began = time.perf_counter()
         chosen = choose_temperature(
             posterior, held.x, posterior.scaled(held.c.to(self.fabric.device)),

@@ -111,7 +111,14 @@ def dense_problem() -> Problem:
 def nonlinear_problem(size: int = 8, *, bounds: tuple[float, float] | None = None) -> Problem:
     """``F(x) = B exp(x / 4)`` for a blur ``B``: its linearisation is ``B diag(exp(x / 4)) / 4``."""
     matrix, shape = blur(size, 1.0), (1, size)
-    operator = from_function(lambda x: (x / 4).exp() @ matrix.to(x).T, model_shape=shape, data_shape=shape)
+    low, high = bounds or (-math.inf, math.inf)
+
+    def forward(x: Tensor) -> Tensor:
+        if not bool(((x >= low) & (x <= high)).all()):
+            raise ValueError("out of bounds")
+        return (x / 4).exp() @ matrix.to(x).T
+
+    operator = from_function(forward, model_shape=shape, data_shape=shape)
     prior = GaussianPrior(shape, (0.5 if bounds else 1.0) * correlated(size, 3.0), mean=1.0)
     return Problem(prior, ForwardModel(operator, GaussianNoise(0.05 if bounds is None else 0.01), bounds=bounds))
 
