@@ -127,12 +127,12 @@ class PointSensors:
         pairs, each = count * (count + 1) // 2, 8 * len(self.points) + self.samples
         number = pairs if pairs * each <= KEPT else max(1, BLOCK // each)
         first, second = np.triu_indices(count)
-        with torch.inference_mode(False), torch.no_grad():
-            for start in range(0, pairs, number):
+        for start in range(0, pairs, number):
+            with torch.inference_mode(False), torch.no_grad():
                 block = self._block(like, first[start : start + number], second[start : start + number])
-                if number == pairs:
-                    self._kept[key] = block
-                yield block
+            if number == pairs:
+                self._kept[key] = block
+            yield block
 
     def _block(self, like: torch.Tensor, first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Block:
         k = modes(self.period)
