@@ -53,7 +53,7 @@ def gauss_newton_iterates(
         >>> square = from_function(torch.square, model_shape=(1, 2), data_shape=(1, 2))
         >>> y = torch.tensor([[4.0, 9.0]])
         >>> gauss_newton_iterates(square, y, [6], start=torch.ones(1, 2), iterations=2)[0]
-        tensor([[2.0000, 3.0000]])
+        tensor([[2., 3.]])
     """
     wanted = list(steps)
     if not wanted or wanted[0] < 1 or any(a >= b for a, b in pairwise(wanted)):
