@@ -28,9 +28,7 @@ def exact_problem(name: str, *, size: int = 16) -> Problem:
     level = 0.1 if name == "inpaint" else 0.05
     if name == "two-modes":
         prior = two_modes(size, separation=6.0)
-        return Problem(
-            prior, with_known_noise(matern(size, lengths=(2.0, 8.0)), _forward("poststack", size), level)
-        )
+        return Problem(prior, with_known_noise(matern(size, lengths=(2.0, 8.0)), _forward("poststack", size), level))
     prior = matern(size, lengths=(2.0, 8.0) if name == "poststack" else (4.0, 4.0))
     return Problem(prior, with_known_noise(prior, _forward(name, size), level))
 
