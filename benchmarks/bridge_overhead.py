@@ -1,22 +1,20 @@
 """What the bridge adds to PyLops: a batch through `from_pylops` against a bare NumPy loop of the same calls.
 
-    python benchmarks/bridge_overhead.py            # a minute on one core; the last line is one JSON object
-
 The bare loop runs ``op.matvec`` (or ``op.rmatvec``) on each float32 record of a batch of 32 and stores the results; the
 bridge does the same for a tensor. One thread; the two alternate, and the figure is the ratio of their best CPU times,
-less one. Only operators of 0.1 ms a call or more are counted.
+less one. Only operators of 0.1 ms a call or more are counted. A minute.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pylops
 import torch
+from side_by_side.reporting import Report, against, options
 
 from bayesinv.physics import from_pylops
 
@@ -72,22 +70,25 @@ def rounds(op: pylops.LinearOperator, count: int) -> dict[str, float]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="a few rounds only")
-    count = 5 if parser.parse_args().small else 100
+def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
+    """Measures and prints."""
+    report = Report("bridge_overhead", options(__doc__ or "", arguments))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", "numpy backend always returns complex128")  # PyLops' FFT, which the loop has too
-    figures: dict[str, float] = {}
-    with torch.no_grad():
+    rows = []
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "numpy backend always returns complex128")  # PyLops' FFT: the loop has it too
         for name, op in operators().items():
-            found = rounds(op, count)
-            print(name, {key: round(value, 4) for key, value in found.items()})
-            for way in ("forward", "adjoint"):
-                if found[f"{way}, ms a call"] >= 0.1:
-                    figures[f"bridge overhead, {name}, {way}"] = round(found[f"{way}, overhead"], 4)
-    figures["bridge overhead, largest"] = max(figures.values())
-    print(json.dumps(figures))
+            found = rounds(op, 5 if report.options.small else 100)
+            print(name, {key: round(value, 4) for key, value in found.items()}, flush=True)
+            rows += [
+                (f"{name}, {way}", found[f"{way}, overhead"], 0.15)
+                for way in ("forward", "adjoint")
+                if found[f"{way}, ms a call"] >= 0.1
+            ]
+    torch.set_num_threads(threads)
+    against(report, "What the bridge adds, over the bare loop", rows)
+    return report.finish(None)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from bayesinv.inference import Problem
 from bayesinv.inference.exact import with_known_noise
 from bayesinv.physics import ForwardModel, GaussianNoise, plugins
-from bayesinv_datasets.gaussian_fields import gaussian_field
+from bayesinv_datasets.matern import matern
 from bayesinv_datasets.mixtures import two_modes
 
 # E log p(x | y) at 16 x 16 in nats, from an independent computation
@@ -28,10 +28,8 @@ def exact_problem(name: str, *, size: int = 16) -> Problem:
     level = 0.1 if name == "inpaint" else 0.05
     if name == "two-modes":
         prior = two_modes(size, separation=6.0)
-        return Problem(
-            prior, with_known_noise(gaussian_field(size, lengths=(2.0, 8.0)), _forward("poststack", size), level)
-        )
-    prior = gaussian_field(size, lengths=(2.0, 8.0) if name == "poststack" else (4.0, 4.0))
+        return Problem(prior, with_known_noise(matern(size, lengths=(2.0, 8.0)), _forward("poststack", size), level))
+    prior = matern(size, lengths=(2.0, 8.0) if name == "poststack" else (4.0, 4.0))
     return Problem(prior, with_known_noise(prior, _forward(name, size), level))
 
 

@@ -1,23 +1,20 @@
 r"""Reflectivity imaging with Kirchhoff modelling at 64 x 64: an i-RIM against gradient descent and least squares.
 
-    python benchmarks/irim_kirchhoff.py            # some ten minutes on one thread
-    python benchmarks/irim_kirchhoff.py --small    # a minute: the same steps at 24 x 24, no claim
-
-The i-RIM (four iterations, four epochs) sees 750 generated sections. On held-out ones it is compared with four steps
-of gradient descent, the same number of operator calls, and with damped least squares by CGLS; step, damping and
-stopping of these two are tuned on training sections. Beside the ratios of signal to noise, the script measures what
-the loop promises: bytes saved between forward and backward for 4 to 32 iterations, operator calls, and its gradient in
-float64 against plain autograd through the same loop. The last line is one JSON object.
+Some ten minutes on one thread; ``--small`` takes the same steps at 24 x 24. The i-RIM (four iterations, four epochs)
+sees 750 generated sections. On held-out ones it is compared with four steps of gradient descent, the same number of
+operator calls, and with damped least squares by CGLS; step, damping and stopping of these two are tuned on training
+sections. Beside the ratios of signal to noise, the script measures what the loop promises: bytes saved between forward
+and backward for 4 to 32 iterations, operator calls, and its gradient in float64 against plain autograd through the same
+loop.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import torch
+from side_by_side.reporting import Report, against, options
 from torch import Tensor
 
 from bayesinv.physics import Operator, cgls_iterates, lipschitz
@@ -31,12 +28,12 @@ NOISE = 0.3  # of the data's root mean square
 STOPS = (5, 10, 20, 30, 40)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="24 x 24 and few sections")
-    small = parser.parse_args().small
+def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
+    """Measures and prints."""
+    report = Report("irim_kirchhoff", options(__doc__ or "", arguments))
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    size, sections = (24, 64) if small else (64, 750)
+    size, sections = (24, 64) if report.options.small else (64, 750)
     forward = seismic_kirchhoff(
         size, sources=4, receivers=size // 2, velocity=1500.0, wavelet_frequency=40.0, noise=NOISE
     )
@@ -44,35 +41,49 @@ def main() -> None:
     images = reflectivity_sections(size).sample(sections + 64, seed=0)
     data, _ = forward.simulate(images, seed=0)
     x, y, held, held_data = images[:-64], data[:-64], images[-64:], data[-64:]
-    figures: dict[str, Any] = {"sections": sections, "size": size, "noise": NOISE, "data": list(forward.data_shape)}
-    figures["snr_gradient_descent_db"], step = descended(operator, x[:16], y[:16], held, held_data)
-    figures["snr_least_squares_db"], setting = least_squares(operator, x[:16], y[:16], held, held_data)
-    figures |= {"gradient_descent_step": step, "least_squares_setting": setting}
-    print(f"gradient descent {figures['snr_gradient_descent_db']:.2f} dB (step {step:.2g}), "
-          f"least squares {figures['snr_least_squares_db']:.2f} dB {setting}", flush=True)  # fmt: skip
+    report.note(f"{sections} sections of {size} x {size}, data {forward.data_shape}, noise {NOISE:.0%} of their rms.")
+    descent, step = descended(operator, x[:16], y[:16], held, held_data)
+    squares, setting = least_squares(operator, x[:16], y[:16], held, held_data)
+    report.note(f"Best step of gradient descent {step:.2g}, best setting of least squares {setting}.")
 
     torch.manual_seed(0)
     network = irim(operator, float(x.std()))
     began, cpu = time.perf_counter(), time.process_time()
-    rows = train_estimator(network, x, y, epochs=4, batch_size=4, learning_rate=5e-3, held=(held, held_data))
-    for row in rows:
+    epochs = train_estimator(network, x, y, epochs=4, batch_size=4, learning_rate=5e-3, held=(held, held_data))
+    for row in epochs:
         print(f"epoch {row.epoch}: loss {row.loss:.4f}, held-out {row.snr:.2f} dB", flush=True)
-    figures["snr_irim_db"] = rows[-1].snr
-    figures["gain_over_gradient_descent_db"] = round(rows[-1].snr - figures["snr_gradient_descent_db"], 3)
-    figures["gain_over_least_squares_db"] = round(rows[-1].snr - figures["snr_least_squares_db"], 3)
-    figures["training_seconds"] = round(time.perf_counter() - began)
-    figures["training_cpu_seconds"] = round(time.process_time() - cpu)
-    figures["parameters"] = sum(p.numel() for p in network.parameters())
+    seconds = time.perf_counter() - began, time.process_time() - cpu
+    report.note(
+        f"Four epochs of a network of {sum(p.numel() for p in network.parameters())} numbers took {seconds[0]:.0f} s, "
+        f"{seconds[1]:.0f} s of the processor."
+    )
+    reached = epochs[-1].snr
+    ratios: list[tuple[str, float, float | None]] = [
+        ("i-RIM, dB", reached, None),
+        ("gradient descent, dB", descent, None),
+        ("least squares, dB", squares, None),
+        ("i-RIM over gradient descent, dB", reached - descent, 7.0),
+        ("i-RIM over least squares, dB", reached - squares, 1.0),
+    ]
+    against(report, "Signal to noise on 64 held-out sections", ratios, least=True)
 
     network.calls.reset()
     estimate = network(y[:2])
-    figures["operator_calls_forward_per_iteration"] = (network.calls.forward + network.calls.adjoint) / 4
+    calls = [network.calls.total / 4]
     network.calls.reset()
     estimate.square().sum().backward()
-    figures["operator_calls_backward_per_iteration"] = (network.calls.forward + network.calls.adjoint) / 4
-    figures["saved_bytes"] = {n: saved_bytes(irim(operator, 1.0, iterations=n), y[:1]) for n in (4, 8, 16, 32)}
-    figures["gradient_error_float64"] = gradient_error(network.double(), y[:1].double())
-    print(json.dumps(figures))
+    calls.append(network.calls.total / 4)
+    saved = [saved_bytes(irim(operator, 1.0, iterations=n), y[:1]) for n in (4, 8, 16, 32)]
+    promises: list[tuple[str, float, float | None]] = [
+        ("operator calls an iteration, forward", calls[0], 2.0),
+        ("operator calls an iteration, backward", calls[1], 4.0),
+        ("bytes saved for the backward pass, 4 iterations", saved[0], None),
+        ("the most for 8 to 32 iterations, over that", max(saved) / saved[0], 1.0),
+        ("error of the gradient in float64", gradient_error(network.double(), y[:1].double()), 1e-8),
+    ]
+    against(report, "What the loop promises", promises)
+    torch.set_num_threads(threads)
+    return report.finish(None)
 
 
 def irim(operator: Operator, scale: float, *, iterations: int = 4) -> IRIM:

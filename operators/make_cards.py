@@ -21,7 +21,7 @@ import xarray as xr
 
 from bayesinv.inference import load_problem
 from bayesinv.inference.samples import labelled
-from bayesinv.physics import Axis, ForwardModel, cgls, dot_test, is_linear
+from bayesinv.physics import Axis, ForwardModel, cgls, dot_test, gauss_newton_iterates, is_linear
 from bayesinv.physics.laws import linear_part
 from bayesinv.reporting.panels import STYLE, common_scale, draw_panel, new_figure
 
@@ -38,8 +38,8 @@ def picture(name: str) -> ForwardModel:
         back, words = cgls(forward.operator, y, iterations=STEPS), f"{STEPS} steps of least squares"
     else:
         about = x.mean((-1,), keepdim=True).expand_as(x).contiguous()
-        misfit = y - forward.operator(about)
-        back, words = linear_part(forward.operator, about).adjoint(misfit), "descent direction from the trend"
+        steps = gauss_newton_iterates(forward.operator, y, [4], start=about, iterations=4, bounds=forward.bounds)
+        back, words = steps[0], "4 steps of Gauss-Newton from the trend"
     panels = [
         (_labelled(x[0], forward.model_axes, forward.quantity, forward.unit), "An image of the prior"),
         (_labelled(y[0], forward.data_axes, forward.data_quantity, forward.data_unit), "Its data, with noise"),
@@ -76,7 +76,7 @@ def card(name: str, value: str) -> None:
         "kind": "linear" if linear else f"nonlinear, bounds {forward.bounds} {forward.unit}",
         "noise": f"`{forward.noise}`",
         "prior": f"`{forward.prior}`",
-        "default summary": "`cgls`" if linear else "of its linearisation",
+        "default summary": "`cgls`" if linear else "`cgls` of its linearisation at the mean of the prior",
         "dot test": f"{error:.0e} found in float64, {forward.dot_tolerance:g} allowed",
         "known answer": f"{(forward.known_answer.__doc__ or '').strip()} To {forward.known_answer_tolerance:g}.",
     }

@@ -70,7 +70,9 @@ def fit(
     summary: Annotated[
         str, typer.Option(help="What physics computes from the data: cgls, adjoint, data, residual, score, unrolled.")
     ] = "cgls",
-    baseline: Annotated[str, typer.Option(help="Classical method to compare with: cgls, regularised.")] = "cgls",
+    baseline: Annotated[
+        str, typer.Option(help="Classical method to compare with: cgls (Gauss-Newton if nonlinear), regularised.")
+    ] = "cgls",
     steps: Annotated[int | None, typer.Option(min=1, help="Flow steps a level, by default by size.")] = None,
     hidden: Annotated[int | None, typer.Option(min=1, help="Hidden channels, by default by level.")] = None,
     levels: Annotated[int | None, typer.Option(min=1, help="Number of scales, by default by size.")] = None,

@@ -1,8 +1,10 @@
 r"""`Conditioned`: the posterior of given data, a distribution with ``sample``, ``statistics`` and ``log_prob``.
 
-Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |A x' - (y + sigma e)|^2`` with
-fresh noise ``e`` for each sample (randomise-then-optimise), which brings its misfit to the noise level and leaves the
-flow's density behind.
+Data-consistency refinement of a sample ``x``: ``k`` CGLS steps from ``x`` on ``min |W (A x' - y) - sigma e|^2`` with
+fresh noise ``e`` for each sample (randomise-then-optimise) and the whitening ``W`` of the noise model, which brings its
+misfit to the noise level and leaves the flow's density behind. A nonlinear operator is linearised at the sample.
+
+Where the operator has bounds, values of samples beyond them are brought to them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from bayesinv.inference.gate import warn_if_outside
 from bayesinv.inference.gate_features import data_features
 from bayesinv.inference.running_statistics import RunningStatistics
 from bayesinv.inference.samples import Samples, labelled
-from bayesinv.physics import cgls
+from bayesinv.physics import Whitening, cgls, gauss_newton_iterates, is_linear
 from bayesinv.seeding import normal, stream
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ class Conditioned:
         for drawn in posterior.flow.batches(
             n, self.condition(), seed=seed, temperature=posterior.temperature, batch_size=batch_size
         ):
-            x = posterior.restored(drawn)
+            x = posterior.problem.forward.within(posterior.restored(drawn))
             yield self._refined(x, refine, seed, start) if refine else x
             start += len(x)
 
@@ -204,10 +206,16 @@ class Conditioned:
         noise = torch.stack([normal(shape, seed, key, start + i) for i in range(len(x))]).to(self.y.device)
         noise = torch.view_as_complex(noise) if self.y.is_complex() else noise
         level = self.sigma.view(-1, *[1] * (self.y.ndim - 1))
-        return cgls(self.posterior.problem.forward.operator, self.y + level * noise, iterations=steps, start=x)
+        forward, white = self.posterior.problem.forward, Whitening(self.posterior.problem.forward.noise, self.y)
+        operator: Any = white.operator(forward.operator)
+        data = white(self.y) + level * noise
+        if is_linear(operator):
+            return cgls(operator, data, iterations=steps, start=x)
+        return gauss_newton_iterates(operator, data, [1], start=x, iterations=steps, bounds=forward.bounds)[0]
 
     def _chi2(self, x: Tensor) -> Tensor:
-        residual = self.posterior.problem.forward.operator(x) - self.y
+        forward = self.posterior.problem.forward
+        residual = forward.noise.whiten(forward.operator(x) - self.y, self.y)
         parts = torch.view_as_real(residual) if residual.is_complex() else residual
         return parts.square().flatten(1).mean(1) / self.sigma**2
 

@@ -89,8 +89,8 @@ class ExactPosterior:
             trained on such images has learnt it.
 
     Raises:
-        ValueError: if the prior is neither, the shapes differ, the noise is relative to the record, the operator is
-            not linear, or there are more than 4096 unknowns.
+        ValueError: if the prior is neither, the shapes differ, the noise is relative to the record or coloured, the
+            operator is not linear, or there are more than 4096 unknowns.
 
     Example:
         >>> import pylops
@@ -108,10 +108,11 @@ class ExactPosterior:
     ) -> None:
         if tuple(prior.shape) != forward.model_shape:
             raise ValueError(f"expected a prior of images {forward.model_shape}, got one of {tuple(prior.shape)}")
-        if not isinstance(forward.noise, GaussianNoise) or forward.noise.relative:
+        noise = forward.noise
+        if not isinstance(noise, GaussianNoise) or noise.relative or noise.colour is not None:
             raise ValueError(
                 "expected white noise of a level that does not depend on the image, GaussianNoise(sigma, "
-                f"relative=False), got {forward.noise}; `with_known_noise` makes such a forward model"
+                f"relative=False), got {noise}; `with_known_noise` makes such a forward model"
             )
         if not (math.isfinite(target_noise) and target_noise >= 0):
             raise ValueError(f"expected a target_noise of 0 or more, got {target_noise}")

@@ -64,34 +64,46 @@ class Observation:
     seed: int
     forward: Any
 
-    @cached_property
+    @property
     def predicted(self) -> Array:
         """``A x`` of the samples as rows of real numbers ``(S, m)``."""
-        return self._predictions(self.values)
+        return _rows(self._clean)
 
-    @cached_property
+    @property
     def predicted_target(self) -> Array:
         """``A x*`` of the target as real numbers ``(1, m)``."""
-        return self._predictions(self.target[None])
+        return _rows(self._clean_target)
 
     def misfit(self, images: Array | None = None) -> Array:
-        """Chi-square per datum ``|y - A x|^2 / (sigma^2 m)`` of images, of the samples by default, ``(n,)``."""
-        return self._misfit(self.predicted if images is None else self._predictions(images))
+        """Chi-square per datum ``|W (y - A x)|^2 / (sigma^2 m)`` of images, by default of the samples, ``(n,)``.
+
+        ``W`` whitens the noise, see `bayesinv.physics.Whitening`.
+        """
+        return self._misfit(self._clean if images is None else self._predictions(images))
 
     def misfit_target(self) -> float:
         """Chi-square per datum of the target."""
-        return float(self._misfit(self.predicted_target)[0])
+        return float(self._misfit(self._clean_target)[0])
 
-    def _predictions(self, images: Array) -> Array:
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self._predictions(self.values)
+
+    @cached_property
+    def _clean_target(self) -> Tensor:
+        return self._predictions(self.target[None])
+
+    def _predictions(self, images: Array) -> Tensor:
         import torch
 
+        given = torch.from_numpy(np.ascontiguousarray(images)).to(self.y.device, self.y.real.dtype)
         with torch.no_grad():
-            data = self.forward.operator(torch.from_numpy(np.ascontiguousarray(images)).to(self.y))
-        return _rows(data)
+            data: Tensor = self.forward.operator(self.forward.within(given))
+        return data
 
-    def _misfit(self, predicted: Array) -> Array:
+    def _misfit(self, clean: Tensor) -> Array:
         level = float(self.sigma.cpu().double().mean())
-        return np.asarray(((predicted - _rows(self.y)) ** 2).mean(1) / level**2)
+        return np.asarray((_rows(self.forward.noise.whiten(clean - self.y, self.y)) ** 2).mean(1) / level**2)
 
 
 class HeldOut:

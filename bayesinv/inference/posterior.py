@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bayesinv.flows import Flow
 from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
 from bayesinv.inference.bank import derived_seed
-from bayesinv.inference.baseline import Baseline, reconstruct
+from bayesinv.inference.baseline import Baseline, check_baseline, reconstruct
 from bayesinv.inference.conditioned import Conditioned
 from bayesinv.inference.data import as_batch
 from bayesinv.inference.files import read_posterior, write_posterior
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Posterior"]
 
-_FIDUCIAL = 64  # images of the prior whose mean the score is computed at
+_FIDUCIAL = 64  # images of the prior whose mean is x_0
 
 
 class Posterior(nn.Module):
@@ -95,7 +95,8 @@ class Posterior(nn.Module):
                 ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
                 `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
-            baseline: the classical reconstruction that reports compare with: ``"cgls"`` or ``"regularised"``.
+            baseline: the classical reconstruction that reports compare with: ``"cgls"``, which is Gauss-Newton for a
+                nonlinear operator, or ``"regularised"``.
             steps: flow steps a level.
             hidden: hidden channels of the couplings.
             levels: number of scales.
@@ -105,6 +106,7 @@ class Posterior(nn.Module):
             ValueError: for an unknown name, or a size that the levels cannot halve (sizes that would do are named).
         """
         shape, forward = problem.forward.model_shape, problem.forward
+        check_baseline(baseline, forward)
         if isinstance(flow, Flow) and flow.shape != shape:
             raise ValueError(f"expected a flow of shape {shape}, got one of {flow.shape}")
         design = Architecture.default(
@@ -151,7 +153,7 @@ class Posterior(nn.Module):
 
     @property
     def fiducial(self) -> Tensor | None:
-        """The image at which the summary is computed, if it is at one: the mean of some images of the prior."""
+        """``x_0``, the mean of some images of the prior, where the score or a nonlinear operator needs an image."""
         return self.fiducial_ if has_fiducial(self.summary, self.problem.forward) else None
 
     def summarise(self, y: Tensor, sigma: Tensor) -> Tensor:
@@ -193,7 +195,7 @@ class Posterior(nn.Module):
         if len(settings) < 2:
             raise ValueError("expected a posterior that was fitted: its baseline is tuned on the validation pairs")
         batch, single = as_batch(y, self.problem.forward)
-        images = reconstruct(settings, self.problem.forward, batch)
+        images = reconstruct(settings, self.problem.forward, batch, start=self.fiducial)
         return images[0] if single else images
 
     def forward(self, y: Any, sigma: Any = None) -> Conditioned:

@@ -173,7 +173,9 @@ class _Run:
         plan, posterior = self.plan, self.posterior
         bank, held = self._banks(bar)
         if not posterior.record["baseline"].get("tuned"):
-            tuned = tune_baseline(posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y)
+            tuned = tune_baseline(
+                posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y, start=posterior.fiducial
+            )
             posterior.record["baseline"] = {**tuned, "tuned": True}
         self._normalise(bank if bank is not None else held)
         objective = Objective(posterior)
@@ -312,7 +314,7 @@ class _Run:
         plan, posterior = self.plan, self.posterior
         posterior.load_state_dict(state.best or state.average)
         posterior.eval()
-        bar.start("choosing the temperature", 4)
+        bar.start("choosing the temperature", 9)  # at most
         began = time.perf_counter()
         scaled = posterior.scaled(held.c.to(self.fabric.device))
         chosen = choose_temperature(

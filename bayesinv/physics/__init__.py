@@ -7,6 +7,7 @@ from bayesinv.physics.checks import CheckResult, check
 from bayesinv.physics.classical import fista_tv, lsqr
 from bayesinv.physics.counting import Calls, counted
 from bayesinv.physics.forward_model import Axis, ForwardModel
+from bayesinv.physics.gauss_newton import gauss_newton_iterates
 from bayesinv.physics.laws import dot_test, taylor_test
 from bayesinv.physics.noise import GaussianNoise, Noise
 from bayesinv.physics.noise_colour import Covariance, Spectrum
@@ -16,6 +17,7 @@ from bayesinv.physics.norms import lipschitz, normal, to_dense
 from bayesinv.physics.operator import AnyOperator, NonlinearOperator, Operator, as_linear, as_pylops, is_linear
 from bayesinv.physics.pylops_bridge import from_pylops
 from bayesinv.physics.solvers import cgls, cgls_iterates, regularised_least_squares
+from bayesinv.physics.whitening import Whitening
 
 __all__ = [
     "AnyOperator",
@@ -31,6 +33,7 @@ __all__ = [
     "PoissonNoise",
     "SignalDependentNoise",
     "Spectrum",
+    "Whitening",
     "add",
     "as_linear",
     "as_pylops",
@@ -50,6 +53,7 @@ __all__ = [
     "from_scipy",
     "from_simulator",
     "from_torch",
+    "gauss_newton_iterates",
     "identity",
     "is_linear",
     "lipschitz",

@@ -55,7 +55,7 @@ def check(forward_model: ForwardModel) -> list[CheckResult]:
         ),
         _at_most("linearity", lambda: _linearity(it), tolerance, "A(a x + z) = a A x + A z" + of),
         _at_most("batch", lambda: _batch(it), tolerance, "a batch equals a loop, for any leading axes"),
-        _at_most("dtype", lambda: _dtype(it), loose, "float32 stays float32 and agrees with float64"),
+        _at_most("dtype", lambda: _dtype(it), max(10 * tolerance, 1e-5), "float32 is kept and agrees with float64"),
         _at_most("aliasing", lambda: _aliasing(it), 0.0, "the input is left alone and the result is fresh memory"),
         _at_most("gradient", lambda: _gradient(it), tolerance, "reverse mode is the adjoint" + of),
         _taylor(it, max(2e-14, tolerance)),

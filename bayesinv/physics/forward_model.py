@@ -167,16 +167,17 @@ class ForwardModel:
         self.check_data(y)
         return self.noise.log_likelihood(self.operator(x), y, sigma)
 
+    def within(self, x: torch.Tensor) -> torch.Tensor:
+        """The images with values beyond the bounds brought to them."""
+        return x if self.bounds is None else x.clamp(*self.bounds)
+
     def check_model(self, x: torch.Tensor) -> None:
         """Raise ValueError unless ``x`` is a finite batch ``(batch, *model_shape)`` within the bounds."""
         _check(x, self.model_shape, "images")
-        if self.bounds is None or not x.numel():
-            return
-        low, high = float(x.min()), float(x.max())
-        if low < self.bounds[0] or high > self.bounds[1]:
+        if self.bounds is not None and not torch.equal(self.within(x), x):
             raise ValueError(
                 f"expected images of {self.quantity} within {self.bounds[0]:g} and {self.bounds[1]:g} {self.unit}, got "
-                f"values from {low:g} to {high:g}; x.clamp(*forward.bounds) brings them in"
+                f"values from {float(x.min()):g} to {float(x.max()):g}; forward.within(x) brings them in"
             )
 
     def check_data(self, y: torch.Tensor) -> None:

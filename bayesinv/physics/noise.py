@@ -42,6 +42,10 @@ class Noise(Protocol):
         """``log p(y | A x)`` in nats with constants, ``(batch,)``."""
         ...
 
+    def whiten(self, residual: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        """``W r``, see `Whitening`: linear in the residual ``(*, batch, *data_shape)`` of data ``(batch, ...)``."""
+        ...
+
 
 class Colour(Protocol):
     """A factor ``L`` of the correlation ``C = L L^T`` of noise, ``C`` of mean variance one."""
@@ -156,6 +160,12 @@ class GaussianNoise:
         squares = residual.square().sum(1)
         value = -0.5 * squares / sigma**2 - count * torch.log(sigma) - 0.5 * count * math.log(2 * math.pi)
         return value if self.colour is None else value - fields * self.colour.log_det(shape)
+
+    def whiten(self, residual: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        """``L^-1 r``; the residual itself where the noise is white."""
+        if self.colour is None:
+            return residual
+        return self.colour.whiten(residual.reshape(-1, *data.shape[1:])).reshape(residual.shape)
 
 
 def level_range(level: float | tuple[float, float]) -> tuple[float, float]:

@@ -98,6 +98,13 @@ class PoissonNoise:
         value = torch.xlogy(number, mean.clamp_min(0)) - mean - torch.lgamma(number + 1)
         return torch.where(mean < 0, -math.inf, value).flatten(1).sum(1)
 
+    def whiten(self, residual: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        """``r / sqrt(y)``, no datum counting as less than the least positive one of its record."""
+        flat = data.flatten(1)
+        least = torch.where(flat > 0, flat, math.inf).amin(1)
+        least = torch.where(least.isfinite(), least, 1).reshape(-1, *[1] * (data.ndim - 1))
+        return residual / torch.maximum(data, least).sqrt()
+
 
 @dataclass(frozen=True)
 class SignalDependentNoise:
@@ -172,6 +179,10 @@ class SignalDependentNoise:
         spread = sigma * self._spread(clean)
         value = -0.5 * ((data - clean) / spread).square() - spread.log() - 0.5 * math.log(2 * math.pi)
         return value.flatten(1).sum(1)
+
+    def whiten(self, residual: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+        """``r`` over the standard deviation over ``sigma`` that the data imply."""
+        return residual / self._spread(data)
 
     def _spread(self, clean: torch.Tensor) -> torch.Tensor:
         return (1 + self.shot * clean.abs() + (self.proportional * clean).square()).sqrt()

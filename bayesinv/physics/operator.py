@@ -106,13 +106,14 @@ def as_linear(operator: AnyOperator) -> Operator:
     )
 
 
-def has_complex_data(operator: AnyOperator) -> bool:
-    """Whether the data of real models are complex; asks ``operator.complex_data``, or tries one model of ones."""
+def has_complex_data(operator: AnyOperator, bounds: tuple[float, float] | None = None) -> bool:
+    """Whether the data of real models are complex; asks ``operator.complex_data``, or tries a model within bounds."""
     known = getattr(operator, "complex_data", None)
     if known is not None:
         return bool(known)
+    model = torch.ones(operator.model_shape, dtype=torch.float64)
     with torch.no_grad():
-        return operator(torch.ones(operator.model_shape, dtype=torch.float64)).is_complex()
+        return operator(model if bounds is None else model.clamp(*bounds)).is_complex()
 
 
 def check_batch(tensor: torch.Tensor, shape: tuple[int, ...], what: str) -> None:

@@ -87,28 +87,28 @@ def cgls_iterates(
     if start is not None and damping:
         slope = slope - damping**2 * x
     direction = slope
-    gamma = _square(slope, rank[0])
+    gamma = squared_norm(slope, rank[0])
     floor = gamma * torch.finfo(gamma.dtype).eps ** 2
     kept = [x] if wanted[0] == 0 else []
     for iteration in range(1, wanted[-1] + 1):
         step = operator(direction)
-        curvature = _square(step, rank[1])
+        curvature = squared_norm(step, rank[1])
         if damping:
-            curvature = curvature + damping**2 * _square(direction, rank[0])
+            curvature = curvature + damping**2 * squared_norm(direction, rank[0])
         alive = (gamma > floor) & (curvature > 0)  # a record that has converged stays where it is
         alpha = torch.where(alive, gamma / torch.where(alive, curvature, 1), 0)
-        x = x + _spread(alpha, rank[0]) * direction
+        x = x + spread(alpha, rank[0]) * direction
         if iteration in wanted:
             kept.append(x)
         if iteration == wanted[-1]:
             break
-        residual = residual - _spread(alpha, rank[1]) * step
+        residual = residual - spread(alpha, rank[1]) * step
         slope = operator.adjoint(residual)
         if damping:
             slope = slope - damping**2 * x
-        previous, gamma = gamma, torch.where(alive, _square(slope, rank[0]), 0)
+        previous, gamma = gamma, torch.where(alive, squared_norm(slope, rank[0]), 0)
         beta = torch.where(alive, gamma / torch.where(alive, previous, 1), 0)
-        direction = slope + _spread(beta, rank[0]) * direction
+        direction = slope + spread(beta, rank[0]) * direction
     return torch.stack(kept)
 
 
@@ -183,9 +183,11 @@ class _Stacked:
         return model
 
 
-def _square(tensor: torch.Tensor, rank: int) -> torch.Tensor:
+def squared_norm(tensor: torch.Tensor, rank: int) -> torch.Tensor:
+    """``|v|^2`` of each record, over the last ``rank`` axes."""
     return tensor.abs().square().flatten(tensor.ndim - rank).sum(-1)
 
 
-def _spread(scalars: torch.Tensor, rank: int) -> torch.Tensor:
+def spread(scalars: torch.Tensor, rank: int) -> torch.Tensor:
+    """One number a record, with ``rank`` axes of length one behind."""
     return scalars.reshape(*scalars.shape, *[1] * rank)

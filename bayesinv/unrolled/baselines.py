@@ -16,10 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bayesinv.physics import Calls
+from bayesinv.physics import Calls, counted
 from bayesinv.physics.operator import AnyOperator
 from bayesinv.unrolled.blocks import DilatedBlock
-from bayesinv.unrolled.calls import watched
 from bayesinv.unrolled.misfit import MisfitGradient
 
 __all__ = ["LearnedProximal", "UnrolledDescent"]
@@ -50,7 +49,7 @@ class UnrolledDescent(nn.Module):
     def __init__(self, operator: AnyOperator, *, step: float, iterations: int = 4) -> None:
         super().__init__()
         self.calls = Calls()
-        self.gradient = MisfitGradient(watched(operator, self.calls))
+        self.gradient = MisfitGradient(counted(operator, self.calls))
         self.shape = tuple(operator.model_shape)
         self.log_steps = _log_steps(step, iterations)
 
@@ -100,7 +99,7 @@ class LearnedProximal(nn.Module):
     ) -> None:
         super().__init__()
         self.calls = Calls()
-        self.gradient = MisfitGradient(watched(operator, self.calls))
+        self.gradient = MisfitGradient(counted(operator, self.calls))
         self.shape = tuple(operator.model_shape)
         channels, rank = self.shape[0], len(self.shape) - 1
         self.log_steps = _log_steps(step, iterations)

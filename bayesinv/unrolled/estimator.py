@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from bayesinv.physics import Calls
+from bayesinv.physics import Calls, counted
 from bayesinv.physics.operator import AnyOperator, NonlinearOperator, Operator
-from bayesinv.unrolled.calls import watched
 from bayesinv.unrolled.irim_loop import CouplingKind, estimate_shape, irim_loop
 from bayesinv.unrolled.misfit import OperatorOf, Psi
 
@@ -98,6 +97,6 @@ class IRIM(nn.Module):
 def counting(operator: AnyOperator | OperatorOf, calls: Calls) -> AnyOperator | OperatorOf:
     """The operator, or the function that makes the records' own, with its applications counted."""
     if isinstance(operator, (Operator, NonlinearOperator)):
-        return watched(operator, calls)
+        return counted(operator, calls)
     make = operator
-    return lambda *parameters: watched(make(*parameters), calls)
+    return lambda *parameters: counted(make(*parameters), calls)

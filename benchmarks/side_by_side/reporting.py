@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MIB", "Options", "Report", "Table", "options"]
+__all__ = ["MIB", "Options", "Report", "Table", "against", "options"]
 
 MIB = 2**20
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -110,6 +110,16 @@ class Report:
         print(f"\n{path}")
         print(json.dumps(self.figures), flush=True)
         return self.figures
+
+
+def against(
+    report: Report, title: str, rows: Sequence[tuple[str, float, float | None]], *, least: bool = False
+) -> None:
+    """A table of figures and of what is asked of them, at most or at least; the figures go with the report."""
+    word = "at least" if least else "at most"
+    cells = [[name, f"{value:.3g}", "-" if asked is None else f"{word} {asked:.3g}"] for name, value, asked in rows]
+    report.tables.append(Table(title, ["figure", "measured", "asked"], cells))
+    report.figures |= {name: float(value) for name, value, _ in rows}
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ where ``r`` is the distance with each axis in units of its length. The nugget ke
 
 Images of any size are drawn by circulant embedding: ``C`` is a corner of the covariance of a field on a torus, whose
 eigenvalues are the Fourier transform of its first row, so ``x = F^-1[sqrt(eigenvalues) F white]`` has exactly ``C``.
+`GaussianField` with a mean and a covariance of one's own draws through the Cholesky factor.
 
 Sources: C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, section 4.2; C. R. Dietrich,
 G. N. Newsam, SIAM J. Sci. Comput. 18 (1997) 1088, doi:10.1137/S1064827592240555 (circulant embedding).
@@ -17,8 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -28,87 +28,68 @@ from numpy.typing import NDArray
 from bayesinv.seeding import generator, stream
 from bayesinv_datasets.checks import as_lists, check_positive, check_request, check_size
 
-__all__ = ["Matern", "matern"]
+__all__ = ["GaussianField", "matern"]
 
 SMOOTHNESS = (0.5, 1.5, 2.5)
 DENSE = 64  # the largest size whose covariance is offered as a matrix, 134 MB
 TORUS = 16  # the torus is at most this many times as wide as the image
 
+Kernel = Callable[[Any, Any], NDArray[np.float64]]
 
-@dataclass(frozen=True)
-class Matern:
-    """A `Prior` of Gaussian fields, shape ``(1, size, size)`` as (channel, z, x); made by :func:`matern`."""
 
-    size: int
-    lengths: tuple[float, float]
-    smoothness: float
-    variance: float
-    nugget: float
-    level: float
+class GaussianField:
+    """The prior ``N(mean, covariance)`` on images, a `Prior` with a density.
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """``(channels, z, x)``."""
-        return (1, self.size, self.size)
+    Args:
+        shape: ``(channels, *space)`` of an image.
+        mean: image of the means.
+        covariance: ``(d, d)`` of the flattened image, or a function that makes it when it is first asked for.
+        draw: from a random generator to a field of mean zero, where there is a cheaper way than the Cholesky factor.
+        parameters: the keywords that make this prior again.
 
-    @property
-    def regions(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-        """None: the field is the same everywhere."""
-        return {}
+    Raises:
+        ValueError: if the shapes do not fit, or a covariance is not positive definite.
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The keywords of :func:`matern` that make this prior, ready for JSON."""
-        own = asdict(self)
-        level = own.pop("level")
-        return as_lists({**own, "mean": level})
+    Example:
+        >>> GaussianField((1, 2), [0.0, 1.0], [[1.0, 0.9], [0.9, 1.0]]).sample(3, 0).shape
+        torch.Size([3, 1, 2])
+    """
 
-    @property
-    def mean(self) -> torch.Tensor:
-        """Image of the means, float64 ``(1, size, size)``."""
-        return torch.full(self.shape, self.level, dtype=torch.float64)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        mean: Any,
+        covariance: Any,
+        *,
+        draw: Callable[[np.random.Generator], NDArray[np.float64]] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        self.shape, self.parameters = tuple(shape), dict(parameters or {})
+        self.regions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+        self.mean = torch.as_tensor(mean, dtype=torch.float64).reshape(self.shape)
+        self._given, self._draw = covariance, draw
+        if not callable(covariance):
+            _ = self.factor
 
     @cached_property
     def covariance(self) -> torch.Tensor:
-        """Covariance of the flattened image, float64 ``(size^2, size^2)``.
-
-        Raises:
-            ValueError: for a size above 64, which would need gigabytes.
-        """
-        if self.size > DENSE:
-            raise ValueError(f"expected a size of at most {DENSE} for a dense covariance, got {self.size}")
-        z, x = (axis.ravel() for axis in np.meshgrid(np.arange(self.size), np.arange(self.size), indexing="ij"))
-        dense = self._of_lag(z[:, None] - z, x[:, None] - x)
-        dense[np.diag_indices_from(dense)] += self.nugget
-        return torch.from_numpy(dense)
+        """Covariance of the flattened image, float64 ``(d, d)``."""
+        dense = torch.as_tensor(self._given() if callable(self._given) else self._given, dtype=torch.float64)
+        wanted = (self.mean.numel(), self.mean.numel())
+        if dense.shape != wanted:
+            raise ValueError(f"expected a covariance of shape {wanted}, got {tuple(dense.shape)}")
+        return dense
 
     @cached_property
     def factor(self) -> torch.Tensor:
         """Lower Cholesky factor of `covariance`."""
-        return torch.linalg.cholesky(self.covariance)
-
-    @cached_property
-    def _amplitudes(self) -> NDArray[np.float64]:
-        """Square roots of the eigenvalues on the torus, which grows until none of them is negative."""
-        width = 2 * self.size
-        while width <= TORUS * self.size:
-            lag = np.minimum(np.arange(width), width - np.arange(width))
-            row = self._of_lag(lag[:, None], lag)
-            row[0, 0] += self.nugget
-            eigenvalues = np.fft.fft2(row).real
-            if eigenvalues.min() > -1e-12 * eigenvalues.max():
-                return np.sqrt(np.maximum(eigenvalues, 0.0))
-            width += self.size
-        raise ValueError(f"expected lengths well below the size of {self.size} pixels, got {self.lengths}")
-
-    def _of_lag(self, along_z: NDArray[Any], along_x: NDArray[Any]) -> NDArray[np.float64]:
-        """``variance k(sqrt(2 nu) r)`` without the nugget."""
-        s = math.sqrt(2 * self.smoothness) * np.hypot(along_z / self.lengths[0], along_x / self.lengths[1])
-        polynomial = {0.5: np.ones_like(s), 1.5: 1 + s, 2.5: 1 + s + s**2 / 3}[self.smoothness]
-        return np.asarray(self.variance * polynomial * np.exp(-s))
+        factor, failed = torch.linalg.cholesky_ex(self.covariance)
+        if int(failed):
+            raise ValueError("expected a positive definite covariance, got one that is not; add a nugget to it")
+        return factor
 
     def sample(self, n: int, seed: int, *, start: int = 0) -> torch.Tensor:
-        """Fields ``start .. start + n - 1`` of the stream of `seed`: float32 ``(n, 1, size, size)``.
+        """Fields ``start .. start + n - 1`` of the stream of `seed`: float32 ``(n, *shape)``.
 
         Field i depends on ``(seed, i)`` only.
 
@@ -116,15 +97,12 @@ class Matern:
             ValueError: if `n` is not positive, or `seed` or `start` is negative.
         """
         check_request(n, seed, start)
-        fields = np.empty((n, 1, self.size, self.size), dtype=np.float32)
-        for row in range(n):
-            white = generator(seed, stream("matern"), start + row).standard_normal(self._amplitudes.shape)
-            torus = np.fft.ifft2(self._amplitudes * np.fft.fft2(white)).real
-            fields[row, 0] = self.level + torus[: self.size, : self.size]
-        return torch.from_numpy(fields)
+        draw = self._draw or (lambda random: self.factor.numpy() @ random.standard_normal(self.mean.numel()))
+        away = [draw(generator(seed, stream("matern"), start + row)).reshape(self.shape) for row in range(n)]
+        return (self.mean + torch.from_numpy(np.stack(away))).float()
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density in nats ``(n,)``, float64, of images ``(n, 1, size, size)``; differentiable, size at most 64."""
+        """Log density in nats ``(n,)``, float64, of images ``(n, *shape)``; differentiable."""
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(f"expected images (n, {str(self.shape)[1:-1]}), got a tensor of {tuple(x.shape)}")
         away = (x.double() - self.mean.to(x.device)).flatten(1)
@@ -141,8 +119,10 @@ def matern(
     variance: float = 1.0,
     nugget: float = 1e-3,
     mean: float = 0.0,
-) -> Matern:
+) -> GaussianField:
     """Gaussian random fields with a Matern covariance: the prior whose posterior is known exactly.
+
+    Covariance and density need a size of at most 64: above, the matrix would take gigabytes.
 
     Args:
         size: side of the square image.
@@ -168,6 +148,49 @@ def matern(
     check_positive(variance=variance)
     if not 0 <= nugget < math.inf or not math.isfinite(mean):
         raise ValueError(f"expected a nugget of at least 0 and a finite mean, got {nugget!r} and {mean!r}")
-    prior = Matern(int(size), (lengths[0], lengths[1]), smoothness, variance, nugget, mean)
-    _ = prior._amplitudes  # too long lengths are refused here
-    return prior
+    kernel = partial(_of_lag, (lengths[0], lengths[1]), smoothness, variance, nugget)
+    own = {"size": int(size), "lengths": lengths, "smoothness": smoothness, "variance": variance, "nugget": nugget}
+    return GaussianField(
+        (1, size, size),
+        np.full((1, size, size), float(mean)),
+        partial(_dense, kernel, size),
+        draw=partial(_from_torus, torus_amplitudes(kernel, size), size),
+        parameters=as_lists({**own, "mean": mean}),
+    )
+
+
+def torus_amplitudes(kernel: Kernel, size: int) -> NDArray[np.float64]:
+    """Square roots of the eigenvalues on the torus, which grows until none of them is negative.
+
+    Raises:
+        ValueError: if it would grow too wide.
+    """
+    width = 2 * size
+    while width <= TORUS * size:
+        lag = np.minimum(np.arange(width), width - np.arange(width))
+        eigenvalues = np.fft.fft2(kernel(lag[:, None], lag)).real
+        if eigenvalues.min() > -1e-12 * eigenvalues.max():
+            return np.asarray(np.sqrt(np.maximum(eigenvalues, 0.0)))
+        width += size
+    raise ValueError(f"expected lengths well below the size of {size} pixels, got longer ones")
+
+
+def _of_lag(
+    lengths: tuple[float, float], smoothness: float, variance: float, nugget: float, along_z: Any, along_x: Any
+) -> NDArray[np.float64]:
+    """``C(r)``."""
+    s = math.sqrt(2 * smoothness) * np.hypot(along_z / lengths[0], along_x / lengths[1])
+    polynomial = {0.5: np.ones_like(s), 1.5: 1 + s, 2.5: 1 + s + s**2 / 3}[smoothness]
+    return np.asarray(variance * polynomial * np.exp(-s) + nugget * (s == 0))
+
+
+def _dense(kernel: Kernel, size: int) -> NDArray[np.float64]:
+    if size > DENSE:
+        raise ValueError(f"expected a size of at most {DENSE} for a dense covariance, got {size}")
+    z, x = (axis.ravel() for axis in np.meshgrid(np.arange(size), np.arange(size), indexing="ij"))
+    return kernel(z[:, None] - z, x[:, None] - x)
+
+
+def _from_torus(amplitudes: NDArray[np.float64], size: int, random: np.random.Generator) -> NDArray[np.float64]:
+    white = random.standard_normal(amplitudes.shape)
+    return np.asarray(np.fft.ifft2(amplitudes * np.fft.fft2(white)).real[:size, :size])

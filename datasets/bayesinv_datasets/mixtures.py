@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bayesinv.seeding import generator, stream
 from bayesinv_datasets.checks import check_positive, check_request
-from bayesinv_datasets.gaussian_fields import GaussianField, gaussian_field
+from bayesinv_datasets.matern import GaussianField, matern
 
 __all__ = ["GaussianMixture", "two_modes"]
 
@@ -31,7 +31,7 @@ class GaussianMixture:
         ValueError: if there are not as many positive weights as components, or the shapes differ.
 
     Example:
-        >>> low, high = gaussian_field(4, mean=-3.0), gaussian_field(4, mean=3.0)
+        >>> low, high = matern(8, mean=-3.0), matern(8, mean=3.0)
         >>> prior = GaussianMixture([1, 3], [low, high])
         >>> prior.sample(400, 0).mean((1, 2, 3)).gt(0).float().mean() > 0.7
         tensor(True)
@@ -102,7 +102,7 @@ def two_modes(
         ([0.5, 0.5], [1.0, -1.0])
     """
     check_positive(separation=separation)
-    field = gaussian_field(size, lengths=lengths)
+    field = matern(size, lengths=lengths)
     v = torch.ones(field.shape, dtype=torch.float64) if direction is None else torch.as_tensor(direction).double()
     if v.shape != field.shape or not float(v.norm()) > 0:
         raise ValueError(f"expected a direction of shape {field.shape} that is not zero, got {tuple(v.shape)}")

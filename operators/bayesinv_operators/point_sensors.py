@@ -17,23 +17,29 @@ that no periodic image of a pixel reaches a sensor in the time of the record: fr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bayesinv.physics.operator import check_batch
+from bayesinv.physics import from_torch
 from bayesinv_operators.kspace import Transducer, cos_sin, mode_weights, modes
 
 __all__ = ["PointSensors"]
+
+KEPT = 2**25  # numbers, 134 MB in float32: matrices up to this size are kept
+BLOCK = 2**22  # numbers, 17 MB
+
+Block = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class PointSensors:
     """``y(s, t)`` of images ``(*batch, 1, depth, width)``, see the head of the module; pixels, ``c = 1``.
 
-    It keeps ``4 (L/2)^2 sensors`` numbers, 8 MB for 64 x 64 pixels and 64 sensors, 500 MB for 256 x 256 and 256.
+    Of the last two products it keeps the matrices where they are small (8 MB for 64 x 64 pixels and 64 sensors, 90 MB
+    for 128 x 128 and 128). Else it makes them again, 16 MB at a time, at every call: 256 x 256 and 256 would be 700 MB.
 
     Args:
         depth: pixels of the image along ``z``.
@@ -67,64 +73,82 @@ class PointSensors:
         self.period = 2 * math.ceil((farthest + samples * time_step) / 2) + 1
         self.model_shape = (1, depth, width)
         self.data_shape = (1, len(points), samples)
-        self._kernels: dict[tuple[torch.dtype, torch.device], tuple[torch.Tensor, ...]] = {}
+        self.operator = from_torch(
+            self._forward, self._adjoint, model_shape=self.model_shape, data_shape=self.data_shape
+        )
+        self._tables: dict[tuple[torch.dtype, torch.device], tuple[torch.Tensor, ...]] = {}
+        self._kept: dict[tuple[torch.dtype, torch.device], Block] = {}
 
     def __call__(self, model: torch.Tensor) -> torch.Tensor:
         """Traces ``(*batch, 1, sensors, samples)`` of initial pressures ``(*batch, 1, depth, width)``."""
-        check_batch(model, self.model_shape, "model")
-        to_z, to_x, to_sensors, oscillation, pick = self._kernel(model)
-        coefficients = (to_z @ model.reshape(-1, self.depth, self.width) @ to_x.T).flatten(1)  # (batch, (2 modes)^2)
-        octant = coefficients[:, pick].permute(1, 2, 0)  # (pairs of modes, 8, batch)
-        waves = to_sensors @ octant  # (pairs of modes, sensors, batch)
-        traces = oscillation @ waves.flatten(1)  # (samples, sensors * batch)
-        traces = traces.reshape(self.samples, len(self.points), -1).permute(2, 1, 0)
-        return traces.reshape(*model.shape[:-3], *self.data_shape)
+        return self.operator(model)
 
     def adjoint(self, data: torch.Tensor) -> torch.Tensor:
         """The exact transpose: images ``(*batch, 1, depth, width)``."""
-        check_batch(data, self.data_shape, "data")
-        to_z, to_x, to_sensors, oscillation, pick = self._kernel(data)
-        traces = data.reshape(-1, len(self.points), self.samples).permute(2, 1, 0).flatten(1)
-        waves = (oscillation.T @ traces).reshape(len(pick), len(self.points), -1)
-        octant = (to_sensors.transpose(1, 2) @ waves).permute(2, 0, 1).flatten(1)  # (batch, pairs of modes * 8)
-        zeros = octant.new_zeros(len(octant), len(to_z) * len(to_x))
-        coefficients = zeros.index_add(1, pick.flatten(), octant).unflatten(1, (len(to_z), len(to_x)))
-        return (to_z.T @ coefficients @ to_x).reshape(*data.shape[:-3], *self.model_shape)
+        return self.operator.adjoint(data)
 
-    def _kernel(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The five arrays of `_arrays` in a tensor's dtype, on its device."""
+    def _forward(self, model: torch.Tensor) -> torch.Tensor:
+        to_z, to_x, *_ = self._table(model)
+        coefficients = (to_z @ model[:, 0] @ to_x.T).flatten(1)  # (batch, (2 modes)^2)
+        traces = model.new_zeros(self.samples, len(self.points) * len(model))
+        for place, to_sensors, oscillation in self._blocks(model):
+            octant = coefficients[:, place].permute(1, 2, 0)  # (pairs of modes, 8, batch)
+            traces.addmm_(oscillation, (to_sensors @ octant).flatten(1))  # (samples, sensors * batch)
+        return traces.reshape(self.samples, len(self.points), -1).permute(2, 1, 0)[:, None]
+
+    def _adjoint(self, data: torch.Tensor) -> torch.Tensor:
+        to_z, to_x, *_ = self._table(data)
+        traces = data[:, 0].permute(2, 1, 0).flatten(1)
+        coefficients = data.new_zeros(len(data), len(to_z) * len(to_x))
+        for place, to_sensors, oscillation in self._blocks(data):
+            waves = (oscillation.T @ traces).reshape(len(place), len(self.points), -1)
+            octant = (to_sensors.transpose(1, 2) @ waves).permute(2, 0, 1)
+            coefficients.index_add_(1, place.flatten(), octant.flatten(1))
+        return (to_z.T @ coefficients.unflatten(1, (len(to_z), len(to_x))) @ to_x)[:, None]
+
+    def _table(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """``trig z (2 modes, depth)``, ``trig x``, and at sensors ``w trig z (modes, sensors, 2)``, ``w trig x``."""
         key = (like.dtype, like.device)
-        if key not in self._kernels:
-            with torch.inference_mode(False), torch.no_grad():
-                *arrays, pick = self._arrays()
-                wide = np.float32 if like.dtype.itemsize <= 4 else np.float64
-                tensors = [torch.from_numpy(array.astype(wide)).to(like.device, like.dtype) for array in arrays]
-                self._kernels[key] = (*tensors, torch.from_numpy(pick).to(like.device))
-        return self._kernels[key]
+        if key not in self._tables:
+            k, w = modes(self.period), mode_weights(self.period)
+            tables = [cos_sin(k, np.arange(size)).reshape(-1, size) for size in (self.depth, self.width)]
+            tables += [w[:, None, None] * cos_sin(k, self.points[:, i]).transpose(0, 2, 1) for i in (0, 1)]
+            with torch.inference_mode(False):
+                self._tables[key] = tuple(torch.from_numpy(table).to(like.device, like.dtype) for table in tables)
+        return self._tables[key]
 
-    def _arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """``trig z (2 modes, depth)``, ``trig x``, ``U/Q (pairs, sensors, 8)``, ``(samples, pairs)``, place of Q."""
-        k, w = modes(self.period), mode_weights(self.period)
-        j, l = np.triu_indices(len(k))  # noqa: E741 (the letters of the formula)
-        total = np.hypot(k[j], k[l])
-        oscillation = np.cos(self.time_step * np.arange(self.samples)[:, None] * total)
-        if self.response is not None:
-            oscillation *= self.response(total)
-        at_z, at_x = (cos_sin(k, self.points[:, axis]).transpose(0, 2, 1) for axis in (0, 1))  # (modes, sensors, 2)
-        halves, places = [], []
-        for a, b, weight in ((j, l, w[j] * w[l]), (l, j, w[j] * w[l] * (j != l))):
-            product = at_z[a][:, :, :, None] * at_x[b][:, :, None, :]  # (pairs, sensors, 2, 2)
-            halves.append(weight[:, None, None] * product.reshape(len(a), len(self.points), 4))
-            rows, columns = 2 * a[:, None, None] + np.array([[0], [1]]), 2 * b[:, None, None] + np.array([[0, 1]])
-            places.append((rows * 2 * len(k) + columns).reshape(len(a), 4))
-        return (
-            cos_sin(k, np.arange(self.depth)).reshape(-1, self.depth),
-            cos_sin(k, np.arange(self.width)).reshape(-1, self.width),
-            np.concatenate(halves, axis=2),
-            oscillation,
-            np.concatenate(places, axis=1),
-        )
+    def _blocks(self, like: torch.Tensor) -> Iterator[Block]:
+        """By blocks of pairs: places of Q ``(pairs, 8)``, ``U/Q (pairs, sensors, 8)``, cosines ``(samples, pairs)``."""
+        key = (like.dtype, like.device)
+        if key in self._kept:
+            yield self._kept[key]
+            return
+        count = len(modes(self.period))
+        pairs, each = count * (count + 1) // 2, 8 * len(self.points) + self.samples
+        number = pairs if pairs * each <= KEPT else max(1, BLOCK // each)
+        first, second = np.triu_indices(count)
+        for start in range(0, pairs, number):
+            with torch.inference_mode(False), torch.no_grad():
+                block = self._block(like, first[start : start + number], second[start : start + number])
+            if number == pairs:
+                self._kept[key] = block
+            yield block
+
+    def _block(self, like: torch.Tensor, first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Block:
+        k = modes(self.period)
+        total = np.hypot(k[first], k[second])
+        gain = np.ones_like(total) if self.response is None else self.response(total)
+        total, gain = (torch.from_numpy(array).to(like.device) for array in (total, gain))
+        time = self.time_step * torch.arange(self.samples, dtype=torch.float64, device=like.device)
+        oscillation = (gain * torch.cos(time[:, None] * total)).to(like.dtype)
+        j, l = (torch.from_numpy(index).to(like.device) for index in (first, second))  # noqa: E741
+        *_, at_z, at_x = self._table(like)
+        halves = [(at_z[a][..., None] * at_x[b][..., None, :]).flatten(2) for a, b in ((j, l), (l, j))]
+        halves[1][j == l] = 0
+        row, column = (torch.tensor(bits, device=like.device) for bits in ([0, 0, 1, 1], [0, 1, 0, 1]))
+        places = [(2 * a[:, None] + row) * 2 * len(k) + 2 * b[:, None] + column for a, b in ((j, l), (l, j))]
+        return torch.cat(places, 1), torch.cat(halves, 2), oscillation
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the kernels, which are rebuilt at first use."""
-        return self.__dict__ | {"_kernels": {}}
+        """Without what is made at first use."""
+        return self.__dict__ | {"_tables": {}, "_kept": {}}

@@ -77,6 +77,8 @@ def seismic_fwi(
 class Waveforms:
     """The records of a survey as a function of velocity in km/s, below a layer of known velocity."""
 
+    complex_data = False
+
     def __init__(self, plan: Survey, *, above: float = WATER) -> None:
         self.plan, self.above = plan, above
         self._directs: dict[tuple[torch.dtype, torch.device], torch.Tensor] = {}
@@ -89,8 +91,8 @@ class Waveforms:
             ValueError: for velocities out of bounds, for which the time step is too long or the grid too coarse.
         """
         check_batch(model, self.model_shape, "velocity")
-        low, high = float(model.detach().amin()), float(model.detach().amax())
-        if not (low >= BOUNDS[0] and high <= BOUNDS[1]):
+        if not bool(((model >= BOUNDS[0]) & (model <= BOUNDS[1])).all()):
+            low, high = float(model.detach().amin()), float(model.detach().amax())
             raise ValueError(f"expected velocities of {BOUNDS[0]} to {BOUNDS[1]} km/s, got {low:.3g} to {high:.3g}")
         batch = model.shape[: model.ndim - 3]
         velocity = model.reshape(-1, *self.model_shape[1:])
@@ -148,4 +150,4 @@ def _by_the_green_function(operator: Waveforms) -> tuple[torch.Tensor, torch.Ten
     green[..., 0] = 0
     field = SPACING**2 * np.fft.irfft(green * wavelet, steps)[..., ::fine][..., : plan.samples] * far[..., None]
     image = torch.full(operator.model_shape, velocity, dtype=torch.float64)
-    return plan.record(image, above=velocity)[0] * torch.from_numpy(far)[..., None], torch.from_numpy(field)
+    return plan.record(image, above=velocity)[0] * torch.from_numpy(far)[..., None], torch.from_numpy(field)[None]

@@ -23,6 +23,12 @@ COMMANDS = {
     "gradient_accuracy": "error, bayesinv (glow), steps 2",
     "plane_densities": "divergence nats, realnvp-spline, ring",
 }
+FIGURES = {  # without a picture; what is nothing, or tiny, may be zero
+    "operator_checks": "failed checks, deblur",
+    "bridge_overhead": "pre-stack 64x64, forward",
+    "photoacoustic_speed": "ring 16x16, batch 2, adjoint, ms",
+    "irim_kirchhoff": "operator calls an iteration, backward",
+}
 EVERY_DAY = ("memory_size", "gradient_accuracy")
 OWN_NETS = ("hyperbolic_segmentation", "irim_iterations", "plane_densities")
 
@@ -46,8 +52,22 @@ def test_a_command_runs(command: str, figure: str, tmp_path: Path, capsys: pytes
     assert (tmp_path / f"{command}.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "figure"), FIGURES.items())
+def test_a_command_of_figures_runs(
+    command: str, figure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = importlib.import_module(command).main(["--small", "--device", "cpu", "--out", str(tmp_path)])
+    printed = capsys.readouterr().out.splitlines()
+    stored = json.loads((tmp_path / f"{command}.json").read_text(encoding="utf-8"))
+    assert json.loads(printed[-1]) == figures == stored["figures"]
+    assert all(isinstance(value, float) and math.isfinite(value) for value in figures.values())
+    assert figure in figures
+    assert stored["small"]
+
+
 def test_every_command_is_tested_and_in_the_table() -> None:
     text = {path.stem: path.read_text(encoding="utf-8") for path in BENCHMARKS.glob("*.py")}
-    assert {name for name in text if "side_by_side.reporting" in text[name]} == set(COMMANDS)
+    assert {name for name in text if "side_by_side.reporting" in text[name]} == {*COMMANDS, *FIGURES}
     readme = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}.py`" in readme for name in text)

@@ -1,13 +1,16 @@
-"""Matern fields against their covariance, and their density against scipy's."""
+"""Gaussian fields against their covariance, and their density against scipy's."""
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 
-from bayesinv_datasets.matern import matern
+from bayesinv_datasets.matern import GaussianField, matern, torus_amplitudes
 
 
 @pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
@@ -19,18 +22,36 @@ def test_sampled_fields_have_the_covariance(smoothness):
     assert float(x.mean()) == pytest.approx(0.0, abs=5 * float(prior.covariance.mean().sqrt()) / 4000**0.5)
 
 
-def test_the_covariance_is_that_of_the_formula():
-    covariance = matern(9, lengths=(2.0, 5.0), variance=2.0, nugget=0.1).covariance.reshape(9, 9, 9, 9)
+def test_a_field_of_any_covariance_has_its_moments():
+    """As above, and its mean to five standard errors; it can be sent to another process."""
+    covariance = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, -0.7], [0.0, -0.7, 1.5]])
+    prior = pickle.loads(pickle.dumps(GaussianField((1, 3), [1.0, 2.0, 3.0], covariance)))
+    x = prior.sample(4000, 0).double().flatten(1) - torch.tensor([1.0, 2.0, 3.0])
+    assert float((x.T @ x / 4000 - prior.covariance).abs().max()) < 5 * 2 * 0.0224
+    assert float(x.mean(0).abs().max()) < 5 * np.sqrt(2 / 4000)
+    assert torch.equal(pickle.loads(pickle.dumps(matern(8))).sample(2, 1), matern(8).sample(2, 1))
+
+
+@pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
+def test_the_covariance_is_that_of_the_formula(smoothness):
+    """The Matern function by its Bessel form."""
+    prior = matern(9, lengths=(2.0, 5.0), smoothness=smoothness, variance=2.0, nugget=0.1)
+    covariance = prior.covariance.reshape(9, 9, 9, 9)
     assert float(covariance[3, 4, 3, 4]) == pytest.approx(2.1)
-    s = np.sqrt(3) * np.hypot(2 / 2.0, 3 / 5.0)
-    assert float(covariance[1, 1, 3, 4]) == pytest.approx(2.0 * (1 + s) * np.exp(-s))
+    s = np.sqrt(2 * smoothness) * np.hypot(2 / 2.0, 3 / 5.0)
+    bessel = s**smoothness * scipy.special.kv(smoothness, s)
+    expected = 2.0 * 2 ** (1 - smoothness) / scipy.special.gamma(smoothness) * bessel
+    assert float(covariance[1, 1, 3, 4]) == pytest.approx(expected)
 
 
 def test_the_amplitudes_on_the_torus_give_back_the_covariance():
     """The inverse transform of the eigenvalues is the first row: exact up to the lags of the image."""
-    prior = matern(16, lengths=(6.0, 3.0))
-    row = np.fft.ifft2(prior._amplitudes**2).real
-    np.testing.assert_allclose(row[:16, :16].ravel(), prior.covariance[0].numpy(), atol=1e-10)
+
+    def kernel(z, x):
+        return np.exp(-np.hypot(z / 6, x / 3))
+
+    row = np.fft.ifft2(torus_amplitudes(kernel, 16) ** 2).real
+    np.testing.assert_allclose(row[:16, :16], kernel(np.arange(16)[:, None], np.arange(16)), atol=1e-10)
 
 
 def test_density_is_scipys():
@@ -50,3 +71,7 @@ def test_long_lengths_are_refused_and_large_sizes_are_drawn_without_a_matrix():
         _ = large.covariance
     with pytest.raises(ValueError, match="smoothness"):
         matern(smoothness=1.0)
+    with pytest.raises(ValueError, match="positive definite"):
+        GaussianField((1, 2), [0.0, 0.0], np.ones((2, 2)))
+    with pytest.raises(ValueError, match="covariance of shape"):
+        GaussianField((1, 2), [0.0, 0.0], np.eye(3))

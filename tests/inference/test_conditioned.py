@@ -11,7 +11,7 @@ import torch
 from toy_problems import dense_problem, line_problem, square_problem, tiny
 
 from bayesinv.inference import Posterior, Problem, fit
-from bayesinv.physics import ForwardModel, GaussianNoise, from_pylops
+from bayesinv.physics import Covariance, ForwardModel, GaussianNoise, PoissonNoise, from_pylops
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,22 @@ def test_refinement_brings_the_misfit_to_the_noise() -> None:
     posterior = tiny(problem)
     _, y, _ = problem.sample(1, seed=1)
     raw, refined = posterior(y[0]).sample(50, seed=3), posterior(y[0]).sample(50, seed=3, refine=2)
+    assert float(raw.chi2.mean()) > 10
+    assert float(refined.chi2.mean()) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["coloured", "counts"])
+def test_refinement_knows_the_noise(name: str) -> None:
+    """As above; chi-square is in the metric of the noise, so that it is 1 for the truth as well."""
+    lag = np.abs(np.subtract.outer(np.arange(64), np.arange(64)))
+    coloured = GaussianNoise(0.1, relative=False, colour=Covariance(np.exp(-lag / 4.0)))
+    noise = coloured if name == "coloured" else PoissonNoise(400.0)
+    forward = ForwardModel(from_pylops(pylops.Identity(64)), noise)
+    posterior = tiny(Problem(line_problem(64).prior, forward))
+    x = 2 + 0.5 * torch.sin(torch.arange(64) / 5.0).expand(20, 1, 64)
+    y, sigma = forward.simulate(x, 1)
+    assert float(posterior(y, sigma)._chi2(x).mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / 1280) + 0.01)
+    raw, refined = (posterior(y[0]).sample(50, seed=3, refine=k) for k in (0, 40))
     assert float(raw.chi2.mean()) > 10
     assert float(refined.chi2.mean()) == pytest.approx(1, abs=0.1)
 

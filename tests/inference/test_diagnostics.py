@@ -24,6 +24,7 @@ from bayesinv.inference.checks import Checks
 from bayesinv.inference.diagnostics import diagnose
 from bayesinv.inference.samples import Samples, labelled
 from bayesinv.inference.verdict import judge
+from bayesinv.physics import GaussianNoise
 from bayesinv.seeding import normal
 
 
@@ -38,7 +39,10 @@ class Pixelwise:
         self.prior = edge[:, None] * edge.flip(0)
         coordinates = np.arange(size) * 0.1
         self.axes = [SimpleNamespace(name=name, unit="mm", coordinates=coordinates) for name in ("z", "x")]
-        self.forward = SimpleNamespace(operator=lambda x: x, model_axes=self.axes, quantity="pressure", unit="kPa")
+        self.forward = SimpleNamespace(
+            operator=lambda x: x, within=lambda x: x, noise=GaussianNoise(0.5, relative=False), model_axes=self.axes,
+            quantity="pressure", unit="kPa",
+        )  # fmt: skip
         self.regions = {"high": lambda x: x > 0.4}
 
     def sample(self, n: int, seed: int):

@@ -14,7 +14,7 @@ from toy_problems import Matrix
 from bayesinv.inference.exact import ExactPosterior, exact_posterior, with_known_noise
 from bayesinv.inference.exact_update import dense_matrix
 from bayesinv.physics import ForwardModel, GaussianNoise
-from bayesinv_datasets.gaussian_fields import GaussianField, gaussian_field
+from bayesinv_datasets.matern import GaussianField, matern
 from bayesinv_datasets.mixtures import GaussianMixture
 
 
@@ -153,7 +153,7 @@ def test_doors():
     with pytest.raises(ValueError, match="weights, means and covariances"):
         ExactPosterior(SimpleNamespace(shape=(1, 4)), forward)
     with pytest.raises(ValueError, match="expected a prior of images"):
-        ExactPosterior(gaussian_field(2), forward)
+        ExactPosterior(matern(8), forward)
     with pytest.raises(ValueError, match="positive, finite"):
         ExactPosterior(prior, forward)(y, sigma=-1.0)
     with pytest.raises(ValueError, match="one sample or more"):

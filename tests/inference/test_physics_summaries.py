@@ -8,19 +8,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from toy_problems import GaussianPrior, Matrix, blur, correlated, line_problem, same_state, square_problem, tiny
+from toy_problems import (
+    GaussianPrior,
+    Matrix,
+    blur,
+    correlated,
+    line_problem,
+    nonlinear_problem,
+    same_state,
+    square_problem,
+    tiny,
+)
 
 from bayesinv.inference import Posterior, Problem, fit
 from bayesinv.inference.summaries import mirror_axes, summarise, summary_channels
-from bayesinv.physics import ForwardModel, GaussianNoise, cgls, from_function
+from bayesinv.physics import Covariance, ForwardModel, GaussianNoise, cgls
 from bayesinv.unrolled import IRIM, UnrolledSummary
-
-
-def nonlinear_problem(size: int = 8) -> Problem:
-    """``F(x) = B exp(x / 4)`` for a blur ``B``: its linearisation is ``B diag(exp(x / 4)) / 4``."""
-    matrix, shape = blur(size, 1.0), (1, size)
-    operator = from_function(lambda x: (x / 4).exp() @ matrix.to(x).T, model_shape=shape, data_shape=shape)
-    return Problem(GaussianPrior(shape, correlated(size, 3.0), mean=1.0), ForwardModel(operator, GaussianNoise(0.05)))
 
 
 def test_the_residual_is_what_the_fourth_iterate_leaves() -> None:
@@ -72,6 +75,22 @@ def test_a_nonlinear_operator_is_linearised_at_the_mean_of_the_prior() -> None:
     torch.testing.assert_close(left, operator.linearize(reached).adjoint(y - operator(reached)))
     score = summarise("score", problem.forward, y, sigma, fiducial=at)
     torch.testing.assert_close(score, tangent.adjoint(rest) / sigma[:, None, None] ** 2)
+
+
+def test_coloured_noise_is_whitened() -> None:
+    """The iterates and the score are those of ``W A`` and ``W y`` with ``W W^T = C^-1``."""
+    shape, covariance = (1, 8), correlated(8, 2.0) @ correlated(8, 2.0).T
+    noise = GaussianNoise(0.1, relative=False, colour=Covariance(covariance))
+    forward = ForwardModel(Matrix(blur(8, 1.0), shape, shape), noise)
+    y, sigma = forward.simulate(torch.randn(3, *shape).double(), 0)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(covariance / covariance.diagonal().mean()))
+    white = Matrix(inverse @ blur(8, 1.0), shape, shape)
+    data = y @ inverse.T
+    found = summarise("residual", forward, y, sigma)
+    reached = cgls(white, data, iterations=4)
+    torch.testing.assert_close(found, torch.cat([reached, white.adjoint(data - white(reached))], 1))
+    score = summarise("score", forward, y, sigma)
+    torch.testing.assert_close(score, white.adjoint(data) / 0.01)
 
 
 def shorter_problem(level: Any = 0.1) -> Problem:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.inference import Posterior, Problem
-from bayesinv.physics import Axis, ForwardModel, GaussianNoise
+from bayesinv.physics import Axis, ForwardModel, GaussianNoise, from_function
 from bayesinv.seeding import normal, stream
 
 
@@ -106,6 +106,21 @@ def dense_problem() -> Problem:
     matrix = torch.tensor([[1.0, 0.5, 0, 0], [0, 1, -1, 0], [0, 0, 0.3, 1.0]])
     forward = ForwardModel(Matrix(matrix, (4,), (3,)), GaussianNoise(0.3, relative=False))
     return Problem(GaussianPrior((4,), factor, mean=0.5), forward)
+
+
+def nonlinear_problem(size: int = 8, *, bounds: tuple[float, float] | None = None) -> Problem:
+    """``F(x) = B exp(x / 4)`` for a blur ``B``: its linearisation is ``B diag(exp(x / 4)) / 4``."""
+    matrix, shape = blur(size, 1.0), (1, size)
+    low, high = bounds or (-math.inf, math.inf)
+
+    def forward(x: Tensor) -> Tensor:
+        if not bool(((x >= low) & (x <= high)).all()):
+            raise ValueError("out of bounds")
+        return (x / 4).exp() @ matrix.to(x).T
+
+    operator = from_function(forward, model_shape=shape, data_shape=shape)
+    prior = GaussianPrior(shape, (0.5 if bounds else 1.0) * correlated(size, 3.0), mean=1.0)
+    return Problem(prior, ForwardModel(operator, GaussianNoise(0.05 if bounds is None else 0.01), bounds=bounds))
 
 
 def square_problem(size: int = 8, *, noise: Any = None) -> Problem:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from bayesinv.physics import check
+from bayesinv.physics.costs import kept_bytes
+from bayesinv_operators import point_sensors
 from bayesinv_operators.kspace import PIXEL, SPEED_OF_SOUND, transducer
 from bayesinv_operators.photoacoustic_line import LineSensor, photoacoustic_line
 from bayesinv_operators.photoacoustic_ring import photoacoustic_ring, ring
@@ -54,6 +56,22 @@ def test_sound_is_that_of_a_pylops_composition(name):
     image = operator.adjoint(data)[0].numpy()
     expected = theirs.rmatvec(data[0].numpy().T.ravel().astype(complex)).reshape(16, 16)
     assert np.abs(image - expected).max() / np.abs(image).max() <= 1e-10
+
+
+def test_large_matrices_are_made_block_by_block(monkeypatch):
+    """Same sound, and nothing is kept: blocks and one kept matrix agree to rounding."""
+    kept = PointSensors(16, 16, PIXELS, SAMPLES, STEP, response=BAND)
+    x = torch.randn(3, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+    y = kept(x)
+    monkeypatch.setattr(point_sensors, "KEPT", 0)
+    monkeypatch.setattr(point_sensors, "BLOCK", 70 * 20)
+    blocks = PointSensors(16, 16, PIXELS, SAMPLES, STEP, response=BAND)
+    torch.testing.assert_close(blocks(x), y, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(blocks.adjoint(y), kept.adjoint(y), rtol=1e-12, atol=1e-12)
+    assert kept._kept
+    assert not blocks._kept
+    assert kept_bytes(blocks, x) == 0
+    assert len(list(blocks._blocks(x))) > 5
 
 
 def test_points_on_a_line_are_the_line():

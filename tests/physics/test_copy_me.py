@@ -51,6 +51,24 @@ def test_the_page_lists_every_plug_in_that_is_shipped():
     assert [name for name in shipped["bayesinv.operators"] if f"| `{name}` |" not in page] == []
 
 
+def test_its_commands_are_understood():
+    """Parsed as the command line would, none is run."""
+    import shlex
+
+    from typer.main import get_command
+
+    from bayesinv.cli import app
+
+    lines = [line for line in (OPERATORS / "README.md").read_text().splitlines() if line.startswith("bayesinv ")]
+    assert len(lines) == 7
+    for line in lines:
+        _, verb, *words = shlex.split(line)
+        command = get_command(app).commands[verb]
+        assert command.make_context(verb, words).command is command
+    with pytest.raises(Exception, match="--small"):
+        get_command(app).commands["fit"].make_context("fit", ["motion-blur", "--small"])
+
+
 @pytest.mark.slow
 def test_a_copy_is_installed_and_found_by_its_entry_point(tmp_path):
     copy, site = tmp_path / "copy", tmp_path / "site"

@@ -21,8 +21,9 @@ def test_each_call_counts_once_and_so_does_each_derivative():
     (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     assert operator.calls == Calls(1, 1)
     torch.testing.assert_close(gradient, 2 * LINEAR.adjoint(LINEAR(x)))
-    torch.autograd.grad(gradient.square().sum(), x)  # through A^H, then through A
+    (twice,) = torch.autograd.grad(gradient.square().sum(), x)  # through A^H, then through A
     assert operator.calls == Calls(2, 2)
+    torch.testing.assert_close(twice, 4 * LINEAR.adjoint(LINEAR(gradient)))
     operator.calls.reset()
     torch.func.jvp(operator, (x.detach(),), (x.detach(),))
     assert operator.calls == Calls(2, 0)

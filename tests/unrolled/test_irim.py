@@ -14,7 +14,6 @@ from unrolled_maps import Curved, Warp, blur, masked, matrix
 from bayesinv.physics import Calls, from_pylops
 from bayesinv.reversible import Chain, guard, plain
 from bayesinv.unrolled import IRIM, MisfitGradient, irim_layer, irim_loop, per_record
-from bayesinv.unrolled.calls import watched
 
 
 def awake(module: Any, size: float = 0.1) -> Any:
@@ -217,28 +216,6 @@ def test_saved_bytes_do_not_grow_with_the_iterations() -> None:
     assert sizes[4] >= 2 * 4 * 12 * 8  # the last state
     stored = [saved(small(blur(), iterations=n, psi=torch.tanh), y, stored=True) for n in (4, 8)]
     assert stored[1] > 1.8 * stored[0] > 10 * sizes[4]
-
-
-def test_watching_is_transparent() -> None:
-    """Values and derivatives of both orders are those of the operator; each application is noted, whoever makes it."""
-    operator, calls = matrix((1, 4), (1, 6)), Calls()
-    seen = watched(operator, calls)
-    x = torch.randn(2, 1, 4).double().requires_grad_()
-    for one, expected in ((seen, Calls(2, 2)), (operator, Calls(2, 2))):
-        (slope,) = torch.autograd.grad(one(x).square().sum(), x, create_graph=True)
-        (twice,) = torch.autograd.grad(slope.square().sum(), x)
-        assert calls == expected
-        torch.testing.assert_close(twice, 8 * normal(operator, normal(operator, x.detach())))
-    calls.reset()
-    torch.func.jvp(seen, (x.detach(),), (torch.ones_like(x),))
-    assert calls == Calls(forward=2)
-    tangent = watched(Curved((1, 4), (1, 6)), calls).linearize(x.detach())
-    tangent.adjoint(tangent(x.detach()))
-    assert calls == Calls(forward=3, adjoint=1)
-
-
-def normal(operator: Any, x: Tensor) -> Tensor:
-    return operator.adjoint(operator(x))  # type: ignore[no-any-return]
 
 
 def test_a_layer_is_a_coupling_for_each_dilation() -> None:
