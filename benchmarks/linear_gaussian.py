@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     report = Report("linear_gaussian", options(__doc__ or "", arguments, parents=[own]))
     root = report.options.out if report.options.small else read.runs
     found: dict[str, list[Row]] = {}
-    for name in report.options.chosen(list(CASES)):
+    for name in report.options.chosen(["deblur", "deblur, adjoint"] if report.options.small else list(CASES)):
         for epochs in read.epochs or [CASES[name].epochs]:
             case = Case(**asdict(CASES[name]) | {"epochs": epochs})
             line = name if epochs == CASES[name].epochs else f"{name}, {250 * epochs} steps"

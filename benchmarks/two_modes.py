@@ -2,7 +2,8 @@ r"""Two equal modes that the data cannot tell apart: does a default posterior fi
 
 Post-stack data do not see a constant image; the prior has two components at plus and minus one, six standard
 deviations apart (`exact_problems`). Given any data both modes weigh one half. A sample counts for the mode that it came
-from by its exact responsibility. Trained by `Posterior.build(problem)` and `fit` on fresh pairs, nothing set but the budget.
+from by its exact responsibility. Trained by `Posterior.build(problem)` and `fit` on fresh pairs, nothing set but the
+budget.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ COMMANDS = {
     "hyperbolic_segmentation": "peak / plain, bayesinv, layers 8",
     "irim_iterations": "time / plain, checkpoint, iterations 2",
     "gradient_accuracy": "error, bayesinv (glow), steps 2",
+    "linear_gaussian": "deblur: gap",
+    "two_modes": "least weight, median",
 }
 EVERY_DAY = ("memory_size", "gradient_accuracy")
-OWN_NETS = ("hyperbolic_segmentation", "irim_iterations")
+OWN_NETS = ("hyperbolic_segmentation", "irim_iterations", "linear_gaussian", "two_modes")
 
 
 @pytest.mark.filterwarnings("ignore:.*is multi-threaded.*fork:DeprecationWarning")
