@@ -30,7 +30,7 @@ class Architecture:
     features: int
     iterations: int = 0  # of the i-RIM before the summary network, if there is one
     memory: int = 0
-    linear_ends: bool = False  # of the U-Net
+    linear: bool = False  # paths beside the networks of the couplings, and in the U-Net
 
     @classmethod
     def default(
@@ -45,7 +45,7 @@ class Architecture:
     ) -> Architecture:
         """What trains well on a CPU in minutes at 16 to 64 pixels a side; ``None`` takes the default.
 
-        Small images, of at most 1024 pixels, get wider couplings down to 2 pixels a side, and linear ends of the U-Net.
+        Small images, of at most 1024 pixels, get wider couplings down to 2 pixels a side, and linear paths.
         """
         space = shape[1:]
         small = is_small(shape)
@@ -65,7 +65,7 @@ class Architecture:
             features=24,
             iterations=4 * unrolled,
             memory=max(3, shape[0]) * unrolled,
-            linear_ends=small,
+            linear=small,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def build_networks(
     elif rank:
         network = UNet(
             images, 2 * channels, rank=rank, widths=design.widths, features=design.features,
-            linear_ends=design.linear_ends,
+            linear_ends=design.linear,
         )  # fmt: skip
     else:
         network = DenseSummary(images, design.features)
@@ -130,7 +130,10 @@ def build_networks(
     if flow != "glow":
         raise ValueError(f"expected flow 'glow' or a Flow, got {flow!r}")
     pyramid = (2 * channels, *[design.features] * design.levels) if rank else design.features
-    made = glow(design.shape, condition=pyramid, levels=design.levels, steps=design.steps, hidden=design.hidden)
+    made = glow(
+        design.shape, condition=pyramid, levels=design.levels, steps=design.steps, hidden=design.hidden,
+        linear_skip=design.linear,
+    )  # fmt: skip
     return made, network
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from bayesinv.inference.architecture import is_small
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def default_target_noise(problem: Problem) -> tuple[float, float]:
     """
     if is_small(problem.forward.model_shape):
         x = problem.prior.sample(16, 0)
-        if len(x.unique()) > 0.99 * x.numel():
+        if len(torch.unique(x)) > 0.99 * x.numel():
             return 0.25, 0.002
     return 0.25, 0.05
 

@@ -95,8 +95,8 @@ class Posterior(nn.Module):
             problem: prior and forward model.
             flow: ``"glow"``, or a `Flow` of the problem's model shape.
             summary: what is computed from the data by physics: ``"cgls"``, ``"tikhonov"`` (the default of small linear
-                problems, as ``"cgls"`` is of others), ``"adjoint"``, ``"data"``, ``"residual"``, ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
-                `bayesinv.inference.summaries`.
+                problems, as ``"cgls"`` is of others), ``"adjoint"``, ``"data"``, ``"residual"``, ``"score"``; or
+                ``"unrolled"``, an i-RIM around the operator, trained with the flow. See `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
             baseline: the classical reconstruction that reports compare with: ``"cgls"`` or ``"regularised"``.
             steps: flow steps a level.

@@ -38,5 +38,6 @@ class LinearSkip(nn.Module):
 
     def forward(self, a: Tensor, cond: Tensor | None = None) -> Tensor:
         """From ``a`` and the condition to the raw numbers of the coupling."""
-        out: Tensor = self.network(a) if cond is None else self.network(a, cond)
-        return out + self.skip(a)
+        own = self.network(a) if cond is None else self.network(a, cond)
+        out: Tensor = own + self.skip(a)
+        return out
