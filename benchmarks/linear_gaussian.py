@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     report = Report("linear_gaussian", options(__doc__ or "", arguments, parents=[own]))
     root = report.options.out if report.options.small else read.runs
     found: dict[str, list[Row]] = {}
-    for name in report.options.chosen(["deblur", "deblur, adjoint"] if report.options.small else list(CASES)):
+    names = ["deblur", "deblur, adjoint"] if report.options.small else list(CASES)
+    exactly = [name for name in names if name in report.options.only]  # "deblur" is also part of other names
+    for name in exactly or report.options.chosen(names):
         for epochs in read.epochs or [CASES[name].epochs]:
             case = Case(**asdict(CASES[name]) | {"epochs": epochs})
             line = name if epochs == CASES[name].epochs else f"{name}, {250 * epochs} steps"
@@ -94,10 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
         for figure in FIGURES:
             values = [row[figure] for row in rows]
             report.figures[f"{line}: {figure}"] = statistics.median(values)
-            report.figures[f"{line}: {figure}, least"], report.figures[f"{line}: {figure}, most"] = (
-                min(values),
-                max(values),
-            )
+            report.figures[f"{line}: {figure}, least"] = min(values)
+            report.figures[f"{line}: {figure}, most"] = max(values)
     return report.finish(drawn(found))
 
 

@@ -60,7 +60,7 @@ def fit(
     out: str | Path | None = None,
     batch_size: int | None = None,
     learning_rate: float = 4e-3,
-    head_fraction: float = 0.35,
+    head_fraction: float | None = None,
     head_weight: float = 0.5,
     target_noise: tuple[float, float] | None = None,
     validation: int = 100,
@@ -84,7 +84,8 @@ def fit(
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
         batch_size: pairs a step; by default 16, for small images (at most 1024 pixels) 32.
         learning_rate: peak of Adam's rate; 100 steps of warm-up, cosine to zero.
-        head_fraction: share of the steps that train the head of the summary network alone.
+        head_fraction: share of the steps that train the head of the summary network alone; by default 0.35, for small
+            images 0.1.
         head_weight: weight of the head's squared error afterwards.
         target_noise: first and last standard deviation of the noise on the images, over that of the images; it falls
             geometrically while the head is trained. By default (0.25, 0.05), which hides exact zeros and other repeated
@@ -115,8 +116,9 @@ def fit(
     pairs = None if stored is None else load_pairs(stored, problem)
     count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
     target_noise = default_target_noise(problem) if target_noise is None else target_noise
-    if batch_size is None:
-        batch_size = 32 if is_small(problem.forward.model_shape) else 16
+    small = is_small(problem.forward.model_shape)
+    batch_size = (32 if small else 16) if batch_size is None else batch_size
+    head_fraction = (0.1 if small else 0.35) if head_fraction is None else head_fraction
     plan = Plan(
         count, stored, epochs, batch_size, learning_rate, head_fraction, head_weight, target_noise, validation,
         patience, averaging, clip, checkpoint_steps, seed,

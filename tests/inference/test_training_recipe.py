@@ -34,7 +34,7 @@ def one_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_record_tells_what_happened() -> None:
     problem = line_problem(8)
     posterior = tiny(problem)
-    history = fit(posterior, problem, **SMALL | {"epochs": 4})
+    history = fit(posterior, problem, **SMALL | {"epochs": 4, "head_fraction": 0.35})
     assert [row["step"] for row in history.rows] == [2, 4, 6, 8]
     assert [row["phase"] for row in history.rows] == ["head", "joint", "joint", "joint"]  # 35 % of 8 steps are 2
     held = {row["step"]: row["heldout"] for row in history.rows if row["phase"] == "joint"}
