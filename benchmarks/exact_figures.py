@@ -2,9 +2,10 @@ r"""A trained posterior beside the exact one: gap, means, spreads, coverage, cov
 
 Over fresh pairs, ``gap = mean [log p(x | y) - log q(x | y)] / d``, paired, in nats per dimension. Over observations
 with ``S`` samples each: the rms over pixels of the error of the mean in exact standard deviations, and of the relative
-error of the standard deviation; the share of true pixels inside the 90 % interval by ranks; the relative Frobenius error
-of the covariance; the sliced Wasserstein distance (of order 2, over the rms standard deviation) to as many exact
-samples. The floor of a figure is what the exact sampler gets for it with as many samples of the same observations.
+error of the standard deviation; the share of true pixels inside the 90 % interval by ranks; the relative error of the
+covariance in the Frobenius norm; the sliced Wasserstein distance (of order 2, over the rms standard deviation) to as
+many exact samples. The floor of a figure is what the exact sampler gets for it with as many samples of the same
+observations.
 """
 
 from __future__ import annotations
