@@ -1,4 +1,4 @@
-"""Puts the stored runs of `benchmarks/results` into the pages of the documentation, between their marks."""
+"""Puts the stored runs of `benchmarks/results` into pages of `docs`, between their marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / name for name in ("memory_and_speed.rst", "operators_and_unrolled.rst")]
+PAGES = [ROOT / "docs" / f"{name}.rst" for name in ("memory_and_speed", "operators_and_unrolled", "exact_posteriors")]
 RESULTS = ROOT / "benchmarks" / "results"
 MARKS = re.compile(r"(?<=\.\. begin of )(\w+)\n.*?(?=\.\. end of \1\n)", re.DOTALL)
 

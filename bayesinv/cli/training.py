@@ -68,8 +68,12 @@ def fit(
     validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     summary: Annotated[
-        str, typer.Option(help="What physics computes from the data: cgls, adjoint, data, residual, score, unrolled.")
-    ] = "cgls",
+        str | None,
+        typer.Option(
+            help="What physics computes from the data: cgls, tikhonov, adjoint, data, residual, score, unrolled; by "
+            "default by size."
+        ),
+    ] = None,
     baseline: Annotated[
         str, typer.Option(help="Classical method to compare with: cgls (Gauss-Newton if nonlinear), regularised.")
     ] = "cgls",

@@ -27,6 +27,7 @@ def glow(
     bound: float = 1.0,
     coupling: CouplingKind = "affine",
     split: bool = True,
+    linear_skip: bool = False,
 ) -> Flow:
     """A (conditional) multiscale Glow; its latent has the shape of its input.
 
@@ -50,6 +51,8 @@ def glow(
         coupling: ``"affine"``, ``"additive"``, ``"spline"``, or an `Elementwise` such as ``Spline(bins=12)``.
         split: whether half of the channels leave at each level; else all go through all levels, ``2^rank`` times as
             many each time.
+        linear_skip: whether every coupling network has a linear convolution beside it (`LinearSkip`), ``k p o`` more
+            parameters each.
 
     Returns:
         The `Flow`.
@@ -73,10 +76,10 @@ def glow(
         maps: list[Reversible] = []
         for _ in range(steps):
             rotation = Householder(site.channels, reflections=reflections)
-            maps += [ActNorm(site.channels), rotation, couple(site, how, hiddens[site.level])]
+            maps += [ActNorm(site.channels), rotation, couple(site, how, hiddens[site.level], linear_skip=linear_skip)]
         maps.append(ActNorm(site.channels))
         if split and not site.last:
-            maps.append(couple(site, how, hiddens[site.level]))
+            maps.append(couple(site, how, hiddens[site.level], linear_skip=linear_skip))
         return maps
 
     return multiscale(shape, body, condition=condition, levels=levels, squeeze=squeeze, split=split)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from torch import nn
+
 from bayesinv.flows.flow import Flow
 from bayesinv.reversible import (
     Additive,
@@ -18,6 +20,7 @@ from bayesinv.reversible import (
     Conditioner,
     Coupling,
     Elementwise,
+    LinearSkip,
     OnPart,
     Reversible,
     ShiftScale,
@@ -62,8 +65,10 @@ def elementwise(coupling: CouplingKind, *, bound: float) -> Elementwise:
     return kinds[coupling]
 
 
-def couple(site: Site, how: Elementwise, hidden: int, *, last: bool = False) -> Coupling:
+def couple(site: Site, how: Elementwise, hidden: int, *, last: bool = False, linear_skip: bool = False) -> Coupling:
     """A coupling of a level with the `Conditioner`; the first half of the channels is passive, or the last part.
+
+    With a `LinearSkip` beside the network if so wanted.
 
     Example:
         >>> couple(Site(0, 5, 2, 0, True), Affine(), 8).passive
@@ -73,7 +78,10 @@ def couple(site: Site, how: Elementwise, hidden: int, *, last: bool = False) -> 
     free = site.channels - passive
     if last:
         passive, free = free, passive
-    network = Conditioner(passive, how.width * free, hidden=hidden, rank=site.rank, cond_channels=site.cond)
+    out = how.width * free
+    network: nn.Module = Conditioner(passive, out, hidden=hidden, rank=site.rank, cond_channels=site.cond)
+    if linear_skip:
+        network = LinearSkip(network, passive, out, rank=site.rank)
     return Coupling(network, passive=passive, passive_last=last, how=how)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from bayesinv.inference.summaries import data_channels
 from bayesinv.physics import ForwardModel
 from bayesinv.unrolled import UnrolledSummary
 
-__all__ = ["Architecture", "build_networks", "describe_custom"]
+__all__ = ["Architecture", "build_networks", "describe_custom", "is_small"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Architecture:
     features: int
     iterations: int = 0  # of the i-RIM before the summary network, if there is one
     memory: int = 0
+    linear: bool = False  # paths beside the networks of the couplings, and in the U-Net
 
     @classmethod
     def default(
@@ -41,23 +43,29 @@ class Architecture:
         levels: int | None = None,
         unrolled: bool = False,
     ) -> Architecture:
-        """What trains well on a CPU in minutes at 16 to 64 pixels a side; ``None`` takes the default."""
+        """What trains well on a CPU in minutes at 16 to 64 pixels a side; ``None`` takes the default.
+
+        Small images, of at most 1024 pixels, get wider couplings down to 2 pixels a side, and linear paths.
+        """
         space = shape[1:]
+        small = is_small(shape)
         if levels is None:
-            levels = 1
-            while space and levels < 3 and min(space) // 2 ** (levels + 1) >= 4:
+            levels, last = 1, 2 if small else 4
+            while space and levels < 3 and min(space) // 2 ** (levels + 1) >= last:
                 levels += 1
-        hiddens = (hidden,) * levels if hidden else (32, 48, 64)[:levels]
+        hiddens = (hidden,) * levels if hidden else (64,) * levels if small else (32, 48, 64)[:levels]
+        widths = (32, 48, 64) if small else (48, 64, 96)
         return cls(
             shape=shape,
             summary_channels=summary_channels,
             levels=levels,
             steps=steps or 4,
             hidden=hiddens,
-            widths=(48, 64, 96, *[96] * levels)[:levels],
+            widths=(*widths, *[widths[-1]] * levels)[:levels],
             features=24,
             iterations=4 * unrolled,
             memory=max(3, shape[0]) * unrolled,
+            linear=small,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +86,16 @@ class Architecture:
             raise ValueError(f"expected the fields of an architecture, got {sorted(values)}") from error
 
 
+def is_small(shape: tuple[int, ...]) -> bool:
+    """Whether an image has at most 1024 pixels; numbers without a space are none.
+
+    Example:
+        >>> is_small((1, 32, 32)), is_small((1, 64, 64)), is_small((5,))
+        (True, False, False)
+    """
+    return len(shape) > 1 and math.prod(shape[1:]) <= 1024
+
+
 def build_networks(
     design: Architecture, flow: str | Flow | nn.Module, summary_network: str | nn.Module, forward: ForwardModel
 ) -> tuple[Flow, nn.Module]:
@@ -96,7 +114,10 @@ def build_networks(
     elif summary_network != "unet":
         raise ValueError(f"expected summary_network 'unet' or a module, got {summary_network!r}")
     elif rank:
-        network = UNet(images, 2 * channels, rank=rank, widths=design.widths, features=design.features)
+        network = UNet(
+            images, 2 * channels, rank=rank, widths=design.widths, features=design.features,
+            linear_ends=design.linear,
+        )  # fmt: skip
     else:
         network = DenseSummary(images, design.features)
     if design.iterations and network is not summary_network:
@@ -109,7 +130,10 @@ def build_networks(
     if flow != "glow":
         raise ValueError(f"expected flow 'glow' or a Flow, got {flow!r}")
     pyramid = (2 * channels, *[design.features] * design.levels) if rank else design.features
-    made = glow(design.shape, condition=pyramid, levels=design.levels, steps=design.steps, hidden=design.hidden)
+    made = glow(
+        design.shape, condition=pyramid, levels=design.levels, steps=design.steps, hidden=design.hidden,
+        linear_skip=design.linear,
+    )  # fmt: skip
     return made, network
 
 

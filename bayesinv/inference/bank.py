@@ -42,6 +42,7 @@ def simulate_bank(
     seed: int,
     *,
     fiducial: Tensor | None = None,
+    affine: Tensor | None = None,
     pairs: tuple[Tensor, Tensor, Tensor] | None = None,
     keep_data: bool = True,
     advance: Callable[[int], None] | None = None,
@@ -54,6 +55,7 @@ def simulate_bank(
         n: how many pairs.
         seed: of the pairs.
         fiducial: the image at which the summary is computed, if it is at one.
+        affine: the map of the summary ``"tikhonov"``.
         pairs: ``(x, y, sigma)`` that were simulated before.
         keep_data: whether ``y`` is kept; training needs only ``x`` and ``c``.
         advance: called with the number of pairs done.
@@ -65,7 +67,7 @@ def simulate_bank(
             x, y, sigma = problem.sample(count, seed, start=start)
         else:
             x, y, sigma = (part[start : start + count] for part in pairs)
-        c = summarise(summary, problem.forward, y, sigma, fiducial=fiducial)
+        c = summarise(summary, problem.forward, y, sigma, fiducial=fiducial, affine=affine)
         parts.append((x, y if keep_data else y[:, :0].clone(), sigma, c))
         if advance is not None:
             advance(count)

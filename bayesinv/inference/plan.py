@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
+from bayesinv.inference.architecture import is_small
+
 if TYPE_CHECKING:
     from bayesinv.inference.posterior import Posterior
     from bayesinv.inference.problem import Problem
 
-__all__ = ["Plan", "check_plan"]
+__all__ = ["Plan", "check_plan", "default_target_noise"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,19 @@ class Plan:
         first, last = self.target_noise
         share = min(1.0, step / max(1.0, self.head_fraction * self.steps))
         return float(first ** (1 - share) * last**share)
+
+
+def default_target_noise(problem: Problem) -> tuple[float, float]:
+    """First and last noise on the images: much less for small images none of whose values are repeated.
+
+    A density cannot follow repeated values, such as a background of exact zeros; noise of 5 % hides them. Where there
+    are none, it would only widen the posterior, along the directions that the data determine best.
+    """
+    if is_small(problem.forward.model_shape):
+        x = problem.prior.sample(16, 0)
+        if len(torch.unique(x)) > 0.99 * x.numel():
+            return 0.25, 0.002
+    return 0.25, 0.05
 
 
 def check_plan(plan: Plan, posterior: Posterior, problem: Problem) -> None:

@@ -25,7 +25,8 @@ from bayesinv.inference.data import as_batch
 from bayesinv.inference.files import read_posterior, write_posterior
 from bayesinv.inference.gate import Gate
 from bayesinv.inference.problem import Problem, load_problem
-from bayesinv.inference.summaries import Summary, has_fiducial, summarise, summary_channels
+from bayesinv.inference.summaries import Summary, default_summary, has_fiducial, summarise, summary_channels
+from bayesinv.inference.tikhonov import tikhonov_map, tikhonov_shape
 from bayesinv.unrolled import UnrolledSummary
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Posterior(nn.Module):
         (3, 1, 16, 16)
     """
 
+    affine_: Tensor
     fiducial_: Tensor
     image_mean: Tensor
     image_scale: Tensor
@@ -69,6 +71,8 @@ class Posterior(nn.Module):
         self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
         if has_fiducial(self.summary, problem.forward):
             self.register_buffer("fiducial_", torch.zeros(problem.forward.model_shape))
+        if self.summary == "tikhonov":
+            self.register_buffer("affine_", torch.zeros(tikhonov_shape(problem.forward) or ()))
         self.register_buffer("temperature_", torch.ones(()))
         self.register_buffer("target_noise_", torch.zeros(()))
 
@@ -78,7 +82,7 @@ class Posterior(nn.Module):
         problem: Problem,
         *,
         flow: str | Flow = "glow",
-        summary: Summary = "cgls",
+        summary: Summary | None = None,
         summary_network: str | nn.Module = "unet",
         baseline: Baseline = "cgls",
         steps: int | None = None,
@@ -91,9 +95,9 @@ class Posterior(nn.Module):
         Args:
             problem: prior and forward model.
             flow: ``"glow"``, or a `Flow` of the problem's model shape.
-            summary: what is computed from the data by physics: ``"cgls"``, ``"adjoint"``, ``"data"``, ``"residual"``,
-                ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
-                `bayesinv.inference.summaries`.
+            summary: what is computed from the data by physics: ``"cgls"``, ``"tikhonov"`` (the default of small linear
+                problems, as ``"cgls"`` is of others), ``"adjoint"``, ``"data"``, ``"residual"``, ``"score"``; or
+                ``"unrolled"``, an i-RIM around the operator, trained with the flow. See `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
             baseline: the classical reconstruction that reports compare with: ``"cgls"``, which is Gauss-Newton for a
                 nonlinear operator, or ``"regularised"``.
@@ -107,6 +111,7 @@ class Posterior(nn.Module):
         """
         shape, forward = problem.forward.model_shape, problem.forward
         check_baseline(baseline, forward)
+        summary = default_summary(forward) if summary is None else summary
         if isinstance(flow, Flow) and flow.shape != shape:
             raise ValueError(f"expected a flow of shape {shape}, got one of {flow.shape}")
         design = Architecture.default(
@@ -127,6 +132,8 @@ class Posterior(nn.Module):
         posterior = cls(problem, *made, record).eval()
         if has_fiducial(summary, forward):
             posterior.fiducial_.copy_(problem.prior.sample(_FIDUCIAL, derived_seed(seed, "fiducial")).mean(0))
+        if summary == "tikhonov":
+            posterior.affine_.copy_(tikhonov_map(problem, seed=derived_seed(seed, "tikhonov")))
         return posterior
 
     @property
@@ -152,13 +159,22 @@ class Posterior(nn.Module):
         return float(self.target_noise_)
 
     @property
+    def affine(self) -> Tensor | None:
+        """The affine map of the summary ``"tikhonov"``, ``(d, m + 1)``."""
+        return self.affine_ if self.summary == "tikhonov" else None
+
+    @property
     def fiducial(self) -> Tensor | None:
         """``x_0``, the mean of some images of the prior, where the score or a nonlinear operator needs an image."""
         return self.fiducial_ if has_fiducial(self.summary, self.problem.forward) else None
 
     def summarise(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Scaled summary images ``(batch, channels, *space)`` of data ``y`` with noise levels ``sigma (batch,)``."""
-        return self.scaled(summarise(self.summary, self.problem.forward, y, sigma, fiducial=self.fiducial))
+        return self.scaled(self._summarised(y, sigma))
+
+    def _summarised(self, y: Tensor, sigma: Tensor) -> Tensor:
+        affine, forward = self.affine, self.problem.forward
+        return summarise(self.summary, forward, y, sigma, fiducial=self.fiducial, affine=affine)
 
     def normalise(self, x: Tensor, c: Tensor) -> None:
         """Takes means and scales from training images ``x`` and summaries ``c``.

@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bayesinv.inference.architecture import is_small
 from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
@@ -31,7 +32,7 @@ from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.pairs import load_pairs
-from bayesinv.inference.plan import Plan, check_plan
+from bayesinv.inference.plan import Plan, check_plan, default_target_noise
 from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
@@ -40,6 +41,7 @@ from bayesinv.inference.runs import finished_run, prepare_run, provenance
 from bayesinv.inference.step_in_backward import StepInBackward, check_separate
 from bayesinv.inference.summaries import mirror_axes, summarise
 from bayesinv.inference.temperature import choose_temperature
+from bayesinv.reversible import plain
 from bayesinv.seeding import generator, normal, stream
 
 if TYPE_CHECKING:
@@ -59,11 +61,11 @@ def fit(
     epochs: int = 10,
     seed: int = 0,
     out: str | Path | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     learning_rate: float = 4e-3,
-    head_fraction: float = 0.35,
+    head_fraction: float | None = None,
     head_weight: float = 0.5,
-    target_noise: tuple[float, float] = (0.25, 0.05),
+    target_noise: tuple[float, float] | None = None,
     validation: int = 100,
     patience: int = 10,
     averaging: float = 0.995,
@@ -84,12 +86,14 @@ def fit(
         epochs: passes over the pairs; sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
-        batch_size: pairs a step.
+        batch_size: pairs a step; by default 16, for small images (at most 1024 pixels) 32.
         learning_rate: peak of Adam's rate; 100 steps of warm-up, cosine to zero.
-        head_fraction: share of the steps that train the head of the summary network alone.
+        head_fraction: share of the steps that train the head of the summary network alone; by default 0.35, for small
+            images 0.1.
         head_weight: weight of the head's squared error afterwards.
         target_noise: first and last standard deviation of the noise on the images, over that of the images; it falls
-            geometrically while the head is trained.
+            geometrically while the head is trained. By default (0.25, 0.05), which hides exact zeros and other repeated
+            values; for small images without such values (0.25, 0.002).
         validation: number of held-out pairs for best weights, temperature and baseline.
         patience: epochs without a better held-out loss before training stops early.
         averaging: decay of the exponential moving average of the weights.
@@ -120,6 +124,10 @@ def fit(
     stored = str(simulations) if isinstance(simulations, (str, Path)) else None
     pairs = None if stored is None else load_pairs(stored, problem)
     count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
+    target_noise = default_target_noise(problem) if target_noise is None else target_noise
+    small = is_small(problem.forward.model_shape)
+    batch_size = (32 if small else 16) if batch_size is None else batch_size
+    head_fraction = (0.1 if small else 0.35) if head_fraction is None else head_fraction
     plan = Plan(
         count, stored, epochs, batch_size, learning_rate, head_fraction, head_weight, target_noise, validation,
         patience, averaging, clip, checkpoint_steps, seed,
@@ -220,11 +228,12 @@ class _Run:
         if plan.simulations is not None:
             bank = simulate_bank(
                 self.problem, self.posterior.summary, plan.simulations, self.seed_train,
-                fiducial=self.posterior.fiducial, pairs=self.pairs, keep_data=False, advance=bar.advance,
+                fiducial=self.posterior.fiducial, affine=self.posterior.affine, pairs=self.pairs, keep_data=False,
+                advance=bar.advance,
             )  # fmt: skip
         held = simulate_bank(
             self.problem, self.posterior.summary, plan.validation, self.seed_validation,
-            fiducial=self.posterior.fiducial, advance=bar.advance,
+            fiducial=self.posterior.fiducial, affine=self.posterior.affine, advance=bar.advance,
         )  # fmt: skip
         return bank, held
 
@@ -243,7 +252,7 @@ class _Run:
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(step)
         optimizer.zero_grad(set_to_none=True)
-        with nullcontext() if self.stepping is None else self.stepping.within():
+        with self._pass():
             nll, mse = objective(u, c, head_only)
             loss = nll + (1.0 if head_only else plan.head_weight) * mse
             sound = bool(torch.isfinite(loss))
@@ -262,6 +271,12 @@ class _Run:
         state.step += 1
         update_average(state.average, self.posterior, plan.averaging, max(0, state.step - self.head_steps))
         return float(nll.detach()), sound
+
+    def _pass(self) -> AbstractContextManager[None]:
+        """Around forward and backward pass: small images need no saving of memory, and train faster without."""
+        if self.stepping is not None:
+            return self.stepping.within()
+        return plain() if is_small(self.posterior.flow.shape) else nullcontext()
 
     def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
         plan, posterior = self.plan, self.posterior
@@ -342,4 +357,5 @@ class _Run:
 def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int, step: int) -> Bank:
     """Fresh pairs for one step, those of indices ``step n`` to ``(step + 1) n`` of the stream."""
     x, y, sigma = problem.sample(n, seed, start=step * n)
-    return Bank(x, y, sigma, summarise(posterior.summary, problem.forward, y, sigma, fiducial=posterior.fiducial))
+    c = summarise(posterior.summary, problem.forward, y, sigma, fiducial=posterior.fiducial, affine=posterior.affine)
+    return Bank(x, y, sigma, c)

@@ -24,6 +24,7 @@ from bayesinv.reversible.jacobian import jvp, vjp
 from bayesinv.reversible.lane import Lane
 from bayesinv.reversible.lanes import Lanes, hint_lanes
 from bayesinv.reversible.learned_squeezed import LearnedSqueezed
+from bayesinv.reversible.linear_skip import LinearSkip
 from bayesinv.reversible.lu import LU
 from bayesinv.reversible.memory import MemoryReport, memory_report
 from bayesinv.reversible.on_part import OnPart
@@ -68,6 +69,7 @@ __all__ = [
     "Lanes",
     "LeakyReLU",
     "LearnedSqueezed",
+    "LinearSkip",
     "MemoryReport",
     "OnPart",
     "Permute",

@@ -37,9 +37,11 @@ class Options:
         return [line for line in lines if not self.only or any(part in line for part in self.only)]
 
 
-def options(description: str, arguments: Sequence[str] | None) -> Options:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=description)
+def options(
+    description: str, arguments: Sequence[str] | None, *, parents: Sequence[argparse.ArgumentParser] = ()
+) -> Options:
+    """Reads the command line; options of the command's own come as parents."""
+    parser = argparse.ArgumentParser(description=description, parents=parents)
     parser.add_argument("--small", action="store_true", help="a reduced run of seconds")
     parser.add_argument("--out", type=Path, help="where the figure and the numbers go (default: benchmarks/results)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")

@@ -22,6 +22,8 @@ COMMANDS = {
     "irim_iterations": "time / plain, checkpoint, iterations 2",
     "gradient_accuracy": "error, bayesinv (glow), steps 2",
     "plane_densities": "divergence nats, realnvp-spline, ring",
+    "linear_gaussian": "deblur: gap",
+    "two_modes": "least weight, median",
 }
 FIGURES = {  # without a picture; what is nothing, or tiny, may be zero
     "operator_checks": "failed checks, deblur",
@@ -30,7 +32,7 @@ FIGURES = {  # without a picture; what is nothing, or tiny, may be zero
     "irim_kirchhoff": "operator calls an iteration, backward",
 }
 EVERY_DAY = ("memory_size", "gradient_accuracy")
-OWN_NETS = ("hyperbolic_segmentation", "irim_iterations", "plane_densities")
+OWN_NETS = ("hyperbolic_segmentation", "irim_iterations", "plane_densities", "linear_gaussian", "two_modes")
 
 
 @pytest.mark.filterwarnings("ignore:.*is multi-threaded.*fork:DeprecationWarning")

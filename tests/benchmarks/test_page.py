@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import write_page
 
 
-def test_the_page_is_what_the_stored_runs_give() -> None:
-    for page in write_page.PAGES:
-        text = page.read_text(encoding="utf-8")
-        assert write_page.filled(text, write_page.RESULTS) == text, "run benchmarks/write_page.py"
+@pytest.mark.parametrize("page", write_page.PAGES, ids=lambda page: page.stem)
+def test_a_page_is_what_the_stored_runs_give(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert write_page.filled(text, write_page.RESULTS) == text, "run benchmarks/write_page.py"
 
 
 def test_stored_runs_are_full_ones() -> None:

@@ -66,9 +66,7 @@ def test_a_nonlinear_operator_is_linearised_at_the_mean_of_the_prior() -> None:
     assert at is not None
     tangent = Matrix(blur(8, 1.0) @ torch.diag((at[0] / 4).exp().double() / 4), (1, 8), (1, 8))
     rest = y - operator(at)
-    torch.testing.assert_close(
-        summarise("adjoint", problem.forward, y, sigma, fiducial=at), cgls(tangent, rest, iterations=1)
-    )
+    torch.testing.assert_close(summarise("adjoint", problem.forward, y, sigma, fiducial=at), tangent.adjoint(rest))
     update, left = summarise("residual", problem.forward, y, sigma, fiducial=at).chunk(2, 1)
     torch.testing.assert_close(update, cgls(tangent, rest, iterations=4))
     reached = at + update

@@ -96,7 +96,7 @@ def test_a_users_own_operator_with_a_drawn_noise_level() -> None:
     problem = Problem(GaussianPrior((1, 16), torch.eye(16)), forward)
     posterior = tiny(problem)
     _, y, sigma = problem.sample(2, seed=0)
-    assert posterior.summarise(y, sigma).shape == (2, 4, 16)
+    assert posterior.summarise(y, sigma).shape == (2, 2, 16)
     assert posterior(y, sigma).draw(3).shape == (3, 2, 1, 16)
     with pytest.raises(ValueError, match="expected sigma to be given"):
         posterior(y)
@@ -116,7 +116,7 @@ def test_odd_sizes_name_those_that_would_do(size: int, levels: int | None, fits:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"summary": "adjont"}, "among cgls, adjoint, data, residual, score, unrolled, got 'adjont'"),
+        ({"summary": "adjont"}, "among cgls, tikhonov, adjoint, data, residual, score, unrolled, got 'adjont'"),
         ({"flow": "realnvp"}, "expected flow 'glow' or a Flow"),
         ({"summary_network": "resnet"}, "expected summary_network 'unet' or a module"),
         ({"flow": glow((1, 8), levels=1, steps=1)}, r"expected a flow of shape \(1, 16\), got one of \(1, 8\)"),

@@ -40,6 +40,7 @@ from bayesinv.reversible import (
     Inverted,
     LeakyReLU,
     LearnedSqueezed,
+    LinearSkip,
     OnPart,
     Permute,
     ResNetConditioner,
@@ -258,6 +259,10 @@ MAPS: dict[str, Case] = {
         lambda: Coupling(DenseConditioner(1, 4, hidden=6, space=(2, 3), cond_channels=2), passive=1),
         (3, 2, 3),
         (2, 2, 3),
+    ),
+    "conditioner-skip-dense": Case(lambda: Coupling(LinearSkip(small(0)(2, 4), 2, 4, rank=0), passive=2), (4,)),
+    "conditioner-skip-2d-cond": Case(
+        lambda: Coupling(LinearSkip(small(2, cond=2)(1, 4), 1, 4, rank=2), passive=1), (3, 4, 3), (2, 4, 3)
     ),
     "conditioner-resnet-dense": Case(lambda: Coupling(ResNetConditioner(2, 4, hidden=4, rank=0), passive=2), (4,)),
     "conditioner-resnet-1d-cond": Case(

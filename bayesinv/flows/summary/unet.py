@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible import convolution, squeeze, unsqueeze
+from bayesinv.reversible.conditioners import Activation
 from bayesinv.reversible.resnet_conditioner import ResidualBlock
 
 __all__ = ["UNet"]
@@ -32,6 +33,8 @@ class UNet(nn.Module):
         rank: number of spatial axes, 1 to 3.
         widths: channels of the scales from half resolution down; their number is the number of levels.
         features: channels of each level's condition.
+        linear_ends: whether head and conditions are read off the trunk itself rather than its positive part: there is
+            then a linear path from the input to all of them, beside which the residual blocks only correct.
 
     Source: Ronneberger et al., 2015, arXiv 1505.04597; jointly trained summaries: Radev et al., BayesFlow, 2020,
     arXiv 2003.06281.
@@ -51,8 +54,10 @@ class UNet(nn.Module):
         rank: int,
         widths: Sequence[int] = (48, 64, 96),
         features: int = 24,
+        linear_ends: bool = False,
     ) -> None:
         super().__init__()
+        self.end: Activation = nn.Identity() if linear_ends else F.relu
         if rank not in (1, 2, 3) or not widths:
             raise ValueError(f"expected 1 to 3 spatial axes and one width or more, got {rank} and {tuple(widths)}")
         pairs = list(pairwise(widths))
@@ -82,8 +87,8 @@ class UNet(nn.Module):
         for deepen, block in zip(self.deepen, self.down[1:], strict=True):
             kept.append(h)
             h = block(deepen(self.pool(h, 2)))
-        pyramid = [self.taps[-1](F.relu(h))]
+        pyramid = [self.taps[-1](self.end(h))]
         for i in reversed(range(len(self.up))):
             h = self.up[i](kept[i] + F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest"))
-            pyramid.append(self.taps[i](F.relu(h)))
-        return unsqueeze(self.head(F.relu(h))), *reversed(pyramid)
+            pyramid.append(self.taps[i](self.end(h)))
+        return unsqueeze(self.head(self.end(h))), *reversed(pyramid)
