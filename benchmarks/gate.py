@@ -3,17 +3,19 @@
 For each problem the gate is fitted on 200 simulated records; 200 fresh records and 200 of each kind of wrong data are
 scored: noise twice the trained level, an operator off by 10 % (wavelet, sound speed or blur), images of another prior.
 
-Run: python benchmarks/gate.py [--small]; the last line is one JSON object.
+Run: python benchmarks/gate.py [--small] [--out FOLDER]; the last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from side_by_side import reporting
 
 from bayesinv.inference import Problem, load_problem
 from bayesinv.inference.gate import fit_gate
@@ -39,17 +41,22 @@ def wrong_data(name: str, size: int, problem: Problem) -> dict[str, Problem]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="16 x 16 instead of 32 x 32, 50 records of each kind")
-    small = parser.parse_args().small
-    size, count = (16, 50) if small else (32, 200)
-    figures: dict[str, float] = {}
+    parser.add_argument("--out", type=Path, help="where the numbers go (default: benchmarks/results)")
+    read = parser.parse_args(arguments)
+    out = read.out or (Path("runs/benchmarks") if read.small else reporting.RESULTS)
+    report = reporting.Report("gate", reporting.Options(read.small, out, "cpu", ()))
+    size, count = (16, 50) if read.small else (32, 200)
+    title = f"{count} records of each kind, {size} x {size}; 1 % of data as simulated should be stopped"
+    table = reporting.Table(title, ["problem", "data", "area under the ROC curve", "stopped"])
+    report.tables.append(table)
     for name in CASES:
         problem = load_problem(name, size=size)
         began = time.process_time()
         gate = fit_gate(problem, seed=1)
-        seconds = time.process_time() - began
+        report.note(f"{name}: {len(gate.mean)} features, fitted in {time.process_time() - began:.1f} s")
 
         def score(simulator: Problem, problem: Problem = problem, gate=gate) -> tuple[np.ndarray, np.ndarray]:
             _, y, _ = simulator.sample(count, seed=2)
@@ -57,15 +64,15 @@ def main() -> None:
             return gate.score(features), gate.p_value(features)
 
         inside, p_values = score(problem)
-        figures[f"{name}: false alarms at {gate.level:.0%}"] = float((p_values < gate.level).mean())
-        print(f"\n{name}: {len(gate.mean)} features, fitted in {seconds:.1f} s")
-        print(f"  as simulated: stopped at 1 %: {(p_values < gate.level).mean():.3f}")
+        alarms = float((p_values < gate.level).mean())
+        report.figures[f"{name}: false alarms at {gate.level:.0%}"] = alarms
+        table.rows.append([name, "as simulated", "-", f"{alarms:.1%}"])
         for kind, simulator in wrong_data(name, size, problem).items():
             outside, p_values = score(simulator)
             area = float((outside[:, None] > inside).mean())
-            figures[f"{name}, {kind}: area under the ROC curve"] = round(area, 4)
-            print(f"  {kind:18} area {area:.3f}, stopped at 1 %: {(p_values < 0.01).mean():.2f}")
-    print(json.dumps(figures))
+            report.figures[f"{name}, {kind}: area under the ROC curve"] = round(area, 4)
+            table.rows.append([name, kind, f"{area:.3f}", f"{(p_values < gate.level).mean():.0%}"])
+    return report.finish(None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Puts the stored runs of `benchmarks/results` into `docs/memory_and_speed.rst`, between its marks."""
+"""Puts the stored runs of `benchmarks/results` into the pages of the docs that show them, between their marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "memory_and_speed.rst"
+PAGES = tuple(ROOT / "docs" / f"{name}.rst" for name in ("memory_and_speed", "calibration"))
 RESULTS = ROOT / "benchmarks" / "results"
 MARKS = re.compile(r"(?<=\.\. begin of )(\w+)\n.*?(?=\.\. end of \1\n)", re.DOTALL)
 
@@ -52,8 +52,9 @@ def listed(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def main() -> None:
-    """Writes the page."""
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
+    """Writes the pages."""
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), RESULTS), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""The page of the docs shows the stored runs, no others."""
+"""The pages of the docs show the stored runs, no others."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import pytest
 import write_page
 
 
-def test_the_page_is_what_the_stored_runs_give() -> None:
-    text = write_page.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", write_page.PAGES, ids=lambda page: page.stem)
+def test_a_page_is_what_the_stored_runs_give(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     assert write_page.filled(text, write_page.RESULTS) == text, "run benchmarks/write_page.py"
 
 
@@ -40,7 +42,7 @@ def test_every_command_has_its_place() -> None:
     scripts = [
         path for path in Path(write_page.__file__).parent.glob("*.py") if "side_by_side.reporting" in path.read_text()
     ]
-    text = write_page.PAGE.read_text(encoding="utf-8")
+    text = write_page.PAGES[0].read_text(encoding="utf-8")
     assert all(
         f".. begin of {name}\n" in text and f".. end of {name}\n" in text for name in (path.stem for path in scripts)
     )
