@@ -136,7 +136,7 @@ def nested(
         kept = wide // 2 if split else wide
         inner = nested(kept, rank, conditions, body, squeeze=squeeze, split=split, level=level + 1)
         maps.append(OnPart(inner, start=0, stop=kept) if split else inner)
-    return Squeezed(Chain(*maps), kind=squeeze) if rank else Chain(*maps)
+    return Squeezed(Chain(*maps), kind=squeeze)
 
 
 def check_sizes(shape: Sequence[int], levels: int) -> None:

@@ -1,8 +1,8 @@
 r"""`Posterior`: an amortized ``p(x | y)``, the density ``log q(x | y) = log flow((x - mu)/s; h(c(y))) - sum log s``.
 
 ``c(y)`` is computed by physics (`bayesinv.inference.summaries`), ``h`` is the summary network, ``mu`` and ``s`` are the
-mean and standard deviation of the prior images, so that the flow works on numbers of order one. Conditioned on data it
-is a distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
+mean and standard deviation of the prior images (of vectors those of each number), so that the flow works on numbers of
+order one. Conditioned on data it is a distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bayesinv.flows import Flow
+from bayesinv.flows import Flow, RegressedSummary
 from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
 from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.baseline import Baseline, reconstruct
@@ -24,7 +24,7 @@ from bayesinv.inference.data import as_batch
 from bayesinv.inference.files import read_posterior, write_posterior
 from bayesinv.inference.gate import Gate
 from bayesinv.inference.problem import Problem, load_problem
-from bayesinv.inference.summaries import Summary, has_fiducial, summarise, summary_channels
+from bayesinv.inference.summaries import Summary, default_summary, has_fiducial, summarise, summary_channels
 from bayesinv.unrolled import UnrolledSummary
 
 if TYPE_CHECKING:
@@ -63,8 +63,10 @@ class Posterior(nn.Module):
         super().__init__()
         self.problem, self.flow, self.summary_network = problem, flow, summary_network
         self.record = dict(record)
-        self.register_buffer("image_mean", torch.zeros(()))
-        self.register_buffer("image_scale", torch.ones(()))
+        shape = problem.forward.model_shape
+        own = shape if len(shape) == 1 else ()  # each number of a vector has a unit of its own
+        self.register_buffer("image_mean", torch.zeros(own))
+        self.register_buffer("image_scale", torch.ones(own))
         self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
         if has_fiducial(self.summary, problem.forward):
             self.register_buffer("fiducial_", torch.zeros(problem.forward.model_shape))
@@ -77,7 +79,7 @@ class Posterior(nn.Module):
         problem: Problem,
         *,
         flow: str | Flow = "glow",
-        summary: Summary = "cgls",
+        summary: Summary | None = None,
         summary_network: str | nn.Module = "unet",
         baseline: Baseline = "cgls",
         steps: int | None = None,
@@ -91,8 +93,8 @@ class Posterior(nn.Module):
             problem: prior and forward model.
             flow: ``"glow"``, or a `Flow` of the problem's model shape.
             summary: what is computed from the data by physics: ``"cgls"``, ``"adjoint"``, ``"data"``, ``"residual"``,
-                ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
-                `bayesinv.inference.summaries`.
+                ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. By default
+                ``"cgls"``, of vectors ``"data"``. See `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
             baseline: the classical reconstruction that reports compare with: ``"cgls"`` or ``"regularised"``.
             steps: flow steps a level.
@@ -104,6 +106,7 @@ class Posterior(nn.Module):
             ValueError: for an unknown name, or a size that the levels cannot halve (sizes that would do are named).
         """
         shape, forward = problem.forward.model_shape, problem.forward
+        summary = summary or default_summary(forward)
         if isinstance(flow, Flow) and flow.shape != shape:
             raise ValueError(f"expected a flow of shape {shape}, got one of {flow.shape}")
         design = Architecture.default(
@@ -162,10 +165,13 @@ class Posterior(nn.Module):
 
         Data for an i-RIM stay as they are: its operator knows no other scale.
         """
-        self.image_mean.copy_(x.mean())
-        self.image_scale.copy_(x.std())
+        over = list(range(1 if self.image_mean.ndim else x.ndim))
+        self.image_mean.copy_(x.mean(over))
+        self.image_scale.copy_(x.std(over))
         if self.summary != "unrolled":
             self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
+        if isinstance(self.summary_network, RegressedSummary):
+            self.summary_network.regress(self.scaled(c), self.standardised(x))
         elif isinstance(self.summary_network, UnrolledSummary):
             self.summary_network.mean.copy_(self.image_mean)
             self.summary_network.scale.copy_(self.image_scale)

@@ -24,13 +24,27 @@ from torch import Tensor
 from bayesinv.physics import ForwardModel, Operator, cgls_iterates, is_linear
 from bayesinv.physics.operator import has_complex_data
 
-__all__ = ["SUMMARIES", "Summary", "data_channels", "has_fiducial", "mirror_axes", "summarise", "summary_channels"]
+__all__ = [
+    "SUMMARIES",
+    "Summary",
+    "data_channels",
+    "default_summary",
+    "has_fiducial",
+    "mirror_axes",
+    "summarise",
+    "summary_channels",
+]
 
 Summary = Literal["cgls", "adjoint", "data", "residual", "score", "unrolled"]
 SUMMARIES: tuple[str, ...] = ("cgls", "adjoint", "data", "residual", "score", "unrolled")
 _ITERATIONS = {"cgls": (1, 4, 12), "adjoint": (1,), "residual": (4,)}
 _IMAGES = {"cgls": 3, "adjoint": 1, "residual": 2, "score": 1}
 _OF_DATA = ("data", "unrolled")
+
+
+def default_summary(forward: ForwardModel) -> Summary:
+    """``"data"`` where image and data are vectors, which a dense network reads as they are; else ``"cgls"``."""
+    return "data" if len(forward.model_shape) == len(forward.data_shape) == 1 else "cgls"
 
 
 def summary_channels(kind: Summary, forward: ForwardModel) -> int:
