@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     read = parser.parse_args(arguments)
     if read.one:
         method, task, *numbers = read.one
-        print(json.dumps(one(method, task, *map(int, numbers))))
+        print("\n" + json.dumps(one(method, task, *map(int, numbers))))  # sbi ends no line
         return {}
     out = read.out or (Path("runs/benchmarks") if read.small else reporting.RESULTS)
     tasks, simulations, seeds = (TASKS[:1], (200,), (0,)) if read.small else (read.tasks, read.simulations, read.seeds)
