@@ -120,7 +120,8 @@ class Gate:
     @staticmethod
     def from_record(record: dict[str, Any]) -> Gate:
         """Back from `to_record`."""
-        return Gate(*[np.asarray(record[name], dtype=float) for name in _ARRAYS], level=float(record["level"]))
+        mean, precision, moves, centre, spread, scores = (np.asarray(record[name], dtype=float) for name in _ARRAYS)
+        return Gate(mean, precision, moves, centre, spread, scores, level=float(record["level"]))
 
 
 def _digits(values: Any) -> Any:

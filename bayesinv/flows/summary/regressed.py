@@ -32,8 +32,9 @@ class RegressedSummary(nn.Module):
     def __init__(self, channels: int, out: int, features: int) -> None:
         super().__init__()
         self.dense = DenseSummary(channels, features)
-        self.log_scale = zeroed(nn.Linear(features, out))
-        self.shift = zeroed(nn.Linear(channels, out))
+        self.log_scale, self.shift = nn.Linear(features, out), nn.Linear(channels, out)
+        zeroed(self.log_scale)
+        zeroed(self.shift)
 
     def forward(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """``(batch, 2 out)`` and ``(batch, features)`` of the numbers ``c (batch, channels)``."""
