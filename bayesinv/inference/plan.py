@@ -93,5 +93,7 @@ def check_plan(plan: Plan, posterior: Posterior, problem: Problem) -> None:
         raise ValueError(f"expected at least one batch of {plan.batch_size} simulations, got {plan.simulations}")
     if plan.epochs < 1 or plan.batch_size < 1 or plan.validation < 2 or plan.checkpoint_steps < 1:
         raise ValueError("expected epochs, batch_size and checkpoint_steps of 1 or more and 2 or more validation pairs")
-    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and min(plan.target_noise) >= 0):
-        raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and no negative target_noise")
+    least = min(plan.target_noise)
+    noisy = least > 0 or (least == 0 and len(problem.forward.model_shape) == 1)  # vectors go without
+    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and noisy):
+        raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and positive target_noise")
