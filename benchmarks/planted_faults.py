@@ -5,7 +5,8 @@ samples each, again and again with fresh pairs. The first column holds the false
 others the share of runs in which the fault was found. The rank tests reject at 1 %, TARP too; a line of the verdict
 counts where it says less than "trust".
 
-Run: python benchmarks/planted_faults.py [--small] [--out FILE]; the last line is one JSON object.
+Run: python benchmarks/planted_faults.py [--small] [--out FILE]; the last line is one JSON object. FILE keeps all runs,
+so that an interrupted command goes on; the tables are kept beside it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import time
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from exact_problems import exact_problem
 from faulty_posteriors import Faulty
+from side_by_side import reporting
 
 from bayesinv.inference import diagnose
 from bayesinv.inference.heldout import HeldOut
@@ -69,16 +70,17 @@ def _short(test: str) -> str:
     return "Coverage of pixels" if test.startswith("Coverage of") else test
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="two runs of one problem, with 40 observations")
     parser.add_argument("--out", type=Path, help="JSON lines of all runs, to which an interrupted command adds")
-    arguments = parser.parse_args()
-    repeats = {"exact": 60, "fault": 20} if not arguments.small else {"exact": 2, "fault": 2}
-    cases = {"deblur": IMAGES} if arguments.small else CASES
-    observations = 40 if arguments.small else OBSERVATIONS
-    done = _read(arguments.out)
-    began = time.perf_counter()
+    read = parser.parse_args(arguments)
+    repeats = {"exact": 60, "fault": 20} if not read.small else {"exact": 2, "fault": 2}
+    cases = {"deblur": IMAGES} if read.small else CASES
+    observations = 40 if read.small else OBSERVATIONS
+    out = read.out or (Path("runs/benchmarks") if read.small else reporting.RESULTS) / "planted_faults.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = _read(out)
     made = {name: exact_problem(name) for name in cases}
     posteriors = {(name, fault): Faulty(made[name], fault) for name, faults in cases.items() for fault in faults}
     for run in range(max(repeats.values())):  # round by round, so that an interrupted command has something of all
@@ -86,39 +88,33 @@ def main() -> None:
             if run >= repeats["exact" if fault == "exact" else "fault"] or (name, fault, run) in done:
                 continue
             done[name, fault, run] = one_run(made[name], posterior, 1000 + run, observations)
-            if arguments.out is not None:
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps([name, fault, run, done[name, fault, run]]) + "\n")
-    figures: dict[str, float] = {}
+            with out.open("a") as file:
+                file.write(json.dumps([name, fault, run, done[name, fault, run]]) + "\n")
+    report = reporting.Report("planted_faults", reporting.Options(read.small, out.parent, "cpu", ()))
     for name, faults in cases.items():
-        figures |= _table(name, faults, done)
+        _tabulate(report, name, faults, done)
     alarms = [r["VERDICT: not trust"] for (_, fault, _), r in done.items() if fault == "exact"]
-    figures["false alarms of the verdict, all problems"] = sum(alarms) / len(alarms)
-    figures["diagnoses of exact posteriors"] = len(alarms)
-    figures["seconds"] = round(time.perf_counter() - began)
-    print(json.dumps(figures))
+    report.figures["false alarms of the verdict, all problems"] = sum(alarms) / len(alarms)
+    report.figures["diagnoses of exact posteriors"] = len(alarms)
+    return report.finish(None)
 
 
-def _read(path: Path | None) -> dict[tuple[str, str, int], dict[str, bool]]:
-    if path is None or not path.exists():
+def _read(path: Path) -> dict[tuple[str, str, int], dict[str, bool]]:
+    if not path.exists():
         return {}
     return {tuple(row[:3]): row[3] for row in map(json.loads, path.read_text().splitlines())}
 
 
-def _table(name: str, faults: tuple[str, ...], done: dict) -> dict[str, float]:
-    share: dict[str, dict[str, float]] = defaultdict(dict)
-    counts = {}
-    for fault in faults:
-        runs = [result for (problem, which, _), result in done.items() if (problem, which) == (name, fault)]
-        counts[fault] = len(runs)
-        for test in runs[0]:
-            share[test][fault] = sum(run[test] for run in runs) / len(runs)
-    print(f"\n{name}: share of diagnoses that object (runs: {counts})")
-    print(f"{'':38}" + "".join(f"{fault:>14}" for fault in faults))
-    for test, row in share.items():
-        print(f"{test:38}" + "".join(f"{row[fault]:14.2f}" for fault in faults))
-    verdict = share["VERDICT: not trust"]
-    return {f"{name}, {fault}: verdict objects": verdict[fault] for fault in faults}
+def _tabulate(report: reporting.Report, name: str, faults: tuple[str, ...], done: dict) -> None:
+    runs = {fault: [run for (*key, _), run in done.items() if key == [name, fault]] for fault in faults}
+    counts = ", ".join(f"{len(found)} {fault}" for fault, found in runs.items())
+    table = reporting.Table(f"{name}: share of diagnoses that object (of {counts})", ["test", *faults])
+    for test in runs["exact"][0]:
+        share = [sum(run[test] for run in found) / len(found) for found in runs.values()]
+        table.rows.append([test, *[f"{value:.2f}" for value in share]])
+        if test == "VERDICT: not trust":
+            report.figures |= {f"{name}, {fault}: verdict objects": s for fault, s in zip(faults, share, strict=True)}
+    report.tables.append(table)
 
 
 if __name__ == "__main__":

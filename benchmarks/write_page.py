@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "docs" / f"{name}.rst" for name in ("memory_and_speed", "operators_and_unrolled", "exact_posteriors")]
+NAMES = ("memory_and_speed", "operators_and_unrolled", "exact_posteriors", "calibration")
+PAGES = [ROOT / "docs" / f"{name}.rst" for name in NAMES]
 RESULTS = ROOT / "benchmarks" / "results"
 MARKS = re.compile(r"(?<=\.\. begin of )(\w+)\n.*?(?=\.\. end of \1\n)", re.DOTALL)
 

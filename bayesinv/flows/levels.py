@@ -111,7 +111,8 @@ def multiscale(
         raise ValueError(f"expected 1 or more levels, got {levels}")
     check_sizes(shape, levels)
     at_levels = _conditions(condition, levels)
-    made = nested(channels, len(space), at_levels, body, squeeze=squeeze, split=split)
+    pyramid = not isinstance(condition, int)
+    made = nested(channels, len(space), at_levels, body, squeeze=squeeze, split=split, pyramid=pyramid)
     if isinstance(condition, int):
         return Flow(made, shape)
     if condition[0] != 2 * channels:
@@ -127,9 +128,10 @@ def nested(
     *,
     squeeze: Squeeze,
     split: bool,
+    pyramid: bool = False,
     level: int = 0,
 ) -> Reversible:
-    """The levels from ``level`` on.
+    """The levels from ``level`` on; dense ones are squeezed only to go down a pyramid of conditions with them.
 
     Example:
         >>> nested(1, 1, [0], lambda site: [], squeeze="haar", split=True).kind
@@ -142,9 +144,11 @@ def nested(
     maps = body(Site(level, wide, rank, conditions[level], last))
     if not last:
         kept = wide // 2 if split else wide
-        inner = nested(kept, rank, conditions, body, squeeze=squeeze, split=split, level=level + 1)
+        inner = nested(
+            kept, rank, conditions, body, squeeze=squeeze, split=split, pyramid=pyramid, level=level + 1
+        )  # fmt: skip
         maps.append(OnPart(inner, start=0, stop=kept) if split else inner)
-    return Squeezed(Chain(*maps), kind=squeeze) if rank else Chain(*maps)
+    return Squeezed(Chain(*maps), kind=squeeze) if rank or pyramid else Chain(*maps)
 
 
 def check_sizes(shape: Sequence[int], levels: int) -> None:

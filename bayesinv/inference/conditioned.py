@@ -197,7 +197,7 @@ class Conditioned:
                 condition = condition.expand(len(x), *condition.shape[1:])
         with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
             value = posterior.flow.log_prob(posterior.standardised(x), condition, temperature=posterior.temperature)
-            log_prob: Tensor = value - posterior.image_scale.log() * x[0].numel()
+            log_prob: Tensor = value - posterior.image_scale.log().expand(x.shape[1:]).sum()
         return log_prob
 
     def _refined(self, x: Tensor, steps: int, seed: int, start: int) -> Tensor:

@@ -173,15 +173,19 @@ def outlier_finding(metrics: Mapping[str, float], truth_range: float | None) -> 
 
 
 def accuracy_finding(metrics: Mapping[str, float]) -> Finding | None:
-    """Whether the posterior mean beats the classical reconstruction."""
+    """Whether the posterior mean beats the classical reconstruction.
+
+    No estimate has a smaller expected squared error than the mean of the true posterior: what loses to a classical one
+    by more than a decibel is not it.
+    """
     mean, baseline = metrics.get("psnr_posterior_mean", math.nan), metrics.get("psnr_baseline", math.nan)
     if math.isnan(mean) or math.isnan(baseline):
         return None
-    good = mean >= baseline
+    grade = graded(max(baseline - mean, 0.0), math.nan, 0.0, 1.0)
     text = f"the posterior mean has {mean:.1f} dB PSNR, the classical reconstruction {baseline:.1f} dB; wanted above."
-    if not good:
+    if grade != LEVELS[0]:
         text += " Training has not paid yet; next: train longer, with more simulations."
-    return Finding(LEVELS[0] if good else LEVELS[1], "Accuracy", text)
+    return Finding(grade, "Accuracy", text)
 
 
 def plus_minus(error: float, scale: float, unit: str) -> str:

@@ -3,12 +3,12 @@ r"""The gate: are these data like the simulated ones? A p-value-like score, with
 Features ``f`` of a record are logarithms (`bayesinv.inference.gate_features`). With mean ``m`` and shrunk covariance
 ``C`` of simulated records, the score is the largest of standardised statistics,
 
-    s(y) = max( (d - mean d) / sd d,   w_1 . (f - m),   w_2 . (f - m),  ... ),     d^2 = (f - m)^T C^{-1} (f - m),
+    s(y) = max_t (t - mean t) / sd t,   t in {d, w_1 . (f - m), w_2 . (f - m), ...},   d^2 = (f - m)^T C^{-1} (f - m),
 
-where ``w_k = C^{-1} delta_k``, of unit variance, looks in the direction ``delta_k`` in which the features move when the
-clean data are stretched along an axis by 10 %, smoothed or sharpened, or the noise is raised by 40 %: what a wrong
-wavelet, speed or noise level does. With the scores ``s_1 .. s_n`` of simulated records, each left out of its own
-reference,
+where ``w_k = C^{-1} delta_k`` looks in the direction ``delta_k`` in which the features move when the clean data are
+stretched along an axis by 10 %, the images smoothed, sharpened or their pixels shuffled, or the noise is raised by
+40 %: what a wrong wavelet, speed, blur, prior or noise level does. With the scores ``s_1 .. s_n`` of simulated records,
+each left out of its own reference,
 
     p(y) = (1 + #{i : s_i >= s(y)}) / (n + 1),
 
@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bayesinv.inference.gate_features import data_features, distortions
@@ -36,7 +35,10 @@ from bayesinv.inference.problem import Problem
 __all__ = ["LEVEL", "Gate", "OutOfDistributionWarning", "data_features", "fit_gate", "gate_unheard", "warn_if_outside"]
 
 LEVEL = 0.01
-_SHRINK = 0.1
+_SHRINK = 0.03
+
+
+_ARRAYS = ("mean", "precision", "moves", "centre", "spread", "scores")
 
 
 class OutOfDistributionWarning(UserWarning):
@@ -59,7 +61,8 @@ class Gate:
         mean: of the features, ``(k,)``.
         precision: inverse of their shrunk covariance, ``(k, k)``.
         moves: ``delta``, how features move under distortions, ``(a, k)``.
-        distance: mean and standard deviation of the distance of a simulated record.
+        centre: mean of each statistic ``t`` of a simulated record, ``(1 + a,)``.
+        spread: their standard deviations, ``(1 + a,)``.
         scores: of the simulated records, each left out of its own reference, sorted, ``(n,)``.
         level: false-alarm rate at which `sample` warns.
     """
@@ -67,7 +70,8 @@ class Gate:
     mean: NDArray[np.float64]
     precision: NDArray[np.float64]
     moves: NDArray[np.float64]
-    distance: tuple[float, float]
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
     scores: NDArray[np.float64]
     level: float = LEVEL
 
@@ -91,9 +95,9 @@ class Gate:
             raise ValueError(f"expected {math.ceil(1 / level)} or more rows for a level of {level}, got {rows.shape}")
         found = [_statistics(rows[i], *_reference(np.delete(rows, i, axis=0)), directions) for i in range(len(rows))]
         left_out = np.stack(found)
-        distance = float(left_out[:, 0].mean()), float(left_out[:, 0].std())
-        left_out[:, 0] = (left_out[:, 0] - distance[0]) / distance[1]
-        return Gate(*_reference(rows), directions, distance, np.sort(left_out.max(1)), level)
+        centre, spread = left_out.mean(0), np.maximum(left_out.std(0), 1e-12)
+        scores = np.sort(((left_out - centre) / spread).max(1))
+        return Gate(*_reference(rows), directions, centre, spread, scores, level)
 
     def score(self, features: Any) -> NDArray[np.float64]:
         """The score of feature rows ``(n, k)``, ``(n,)``; infinite where a feature is not finite."""
@@ -101,8 +105,7 @@ class Gate:
         found = np.full(len(rows), math.inf)
         for number in np.flatnonzero(np.isfinite(rows).all(1)):
             statistics = _statistics(rows[number], self.mean, self.precision, self.moves)
-            statistics[0] = (statistics[0] - self.distance[0]) / self.distance[1]
-            found[number] = statistics.max()
+            found[number] = ((statistics - self.centre) / self.spread).max()
         return found
 
     def p_value(self, features: Any) -> NDArray[np.float64]:
@@ -112,16 +115,13 @@ class Gate:
 
     def to_record(self) -> dict[str, Any]:
         """As JSON, seven digits."""
-        arrays = {name: getattr(self, name) for name in ("mean", "precision", "moves", "distance", "scores")}
-        return {name: _digits(value) for name, value in arrays.items()} | {"level": self.level}
+        return {name: _digits(getattr(self, name)) for name in _ARRAYS} | {"level": self.level}
 
     @staticmethod
     def from_record(record: dict[str, Any]) -> Gate:
         """Back from `to_record`."""
-        mean, precision, moves, scores = (
-            np.asarray(record[name], dtype=float) for name in ("mean", "precision", "moves", "scores")
-        )
-        return Gate(mean, precision, moves, tuple(record["distance"]), scores, level=float(record["level"]))
+        mean, precision, moves, centre, spread, scores = (np.asarray(record[name], dtype=float) for name in _ARRAYS)
+        return Gate(mean, precision, moves, centre, spread, scores, level=float(record["level"]))
 
 
 def _digits(values: Any) -> Any:
@@ -141,8 +141,7 @@ def _statistics(
 ) -> NDArray[np.float64]:
     """The distance, and the projection in the direction of each move, ``(1 + a,)``."""
     white = precision @ (row - mean)
-    size = np.sqrt(np.maximum(np.einsum("ak,kl,al->a", moves, precision, moves), 1e-300))
-    return np.concatenate([[math.sqrt(max(float((row - mean) @ white), 0.0))], moves @ white / size])
+    return np.concatenate([[math.sqrt(max(float((row - mean) @ white), 0.0))], moves @ white])
 
 
 def fit_gate(problem: Problem, *, simulations: int = 200, seed: int = 0, level: float = LEVEL) -> Gate:
@@ -162,10 +161,8 @@ def fit_gate(problem: Problem, *, simulations: int = 200, seed: int = 0, level: 
         x, y, sigma = problem.sample(min(50, simulations - start), seed, start=start)
         rows.append(data_features(problem.forward, y, sigma))
         if start == 0:
-            with torch.no_grad():
-                clean = problem.forward.operator(x)
-            for wrong in distortions(clean, y - clean):
-                moves.append((data_features(problem.forward, wrong, sigma) - rows[0]).mean(0))
+            for wrong, level_there in distortions(problem.forward, x, y, sigma):
+                moves.append((data_features(problem.forward, wrong, level_there) - rows[0]).mean(0))
     return Gate.fit(np.concatenate(rows), np.stack(moves), level=level)
 
 

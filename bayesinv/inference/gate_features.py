@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bayesinv.physics import ForwardModel, cgls_iterates
+from bayesinv.seeding import generator, stream
 
 __all__ = ["data_features", "distortions"]
 
 _STEPS = (1, 4, 12)
 _FLOOR = 1e-12
 _STRETCH = 1.1
-_SMOOTH = 0.7  # samples
+_SMOOTH = 0.7  # pixels
 _LOUDER = 1.4
 
 
@@ -40,40 +40,58 @@ def data_features(forward: ForwardModel, y: Tensor, sigma: Tensor) -> NDArray[np
     return np.concatenate([part.double().cpu().numpy() for part in found], axis=1)
 
 
-def distortions(clean: Tensor, noise: Tensor) -> Iterator[Tensor]:
-    """Records ``(batch, *data_shape)`` as mildly wrong physics would give them, one kind after the other.
+def distortions(forward: ForwardModel, x: Tensor, y: Tensor, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Data as mildly wrong physics or another prior would give them, one kind after the other, and their noise levels.
 
-    Clean data stretched and squeezed by 10 % along each axis, smoothed and sharpened by a Gaussian of 0.7 samples, each
-    with the noise as it was; then clean data with 1.4 times the noise.
+    Clean data stretched and squeezed by 10 % along each axis; those of images smoothed and sharpened by a Gaussian of
+    0.7 pixels, within the range of the images, or with their pixels shuffled, each with the noise as it was, over the
+    rms of the clean data where the noise is relative; then the data with 1.4 times the noise.
+
+    Args:
+        forward: operator and noise.
+        x: images ``(batch, *model_shape)``.
+        y: their data ``(batch, *data_shape)``.
+        sigma: noise levels ``(batch,)``.
     """
-    from scipy.fft import dctn, idctn
+    with torch.no_grad():
+        clean = forward.operator(x)
+        noise = y - clean
+        for wrong in [*_stretched(clean), *(forward.operator(image) for image in _other_images(x))]:
+            gain = torch.ones_like(sigma)
+            if getattr(forward.noise, "relative", False):
+                gain = _rms(wrong) / _rms(clean).clamp_min(_FLOOR)
+            yield wrong + gain.view(-1, *[1] * (y.ndim - 1)) * noise, gain * sigma
+        yield clean + _LOUDER * noise, sigma
+
+
+def _stretched(clean: Tensor) -> Iterator[Tensor]:
+    """About the middle of each axis, either way."""
     from scipy.ndimage import affine_transform
 
-    parts = [clean.real, clean.imag] if clean.is_complex() else [clean]
-    values = [part.cpu().numpy() for part in parts]
-
-    def back(arrays: list[NDArray[Any]]) -> Tensor:
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(parts[0]) for array in arrays]
-        return (torch.complex(*tensors) if clean.is_complex() else tensors[0]) + noise
-
-    axes = tuple(range(2, values[0].ndim))
-    for axis in axes:
-        middle = 0.5 * (values[0].shape[axis] - 1)
+    values = clean.cpu().numpy()
+    for axis in range(2, values.ndim):
+        middle = 0.5 * (values.shape[axis] - 1)
         for factor in (_STRETCH, 1 / _STRETCH):
-            scale, offset = np.ones(values[0].ndim), np.zeros(values[0].ndim)
+            scale, offset = np.ones(values.ndim), np.zeros(values.ndim)
             scale[axis], offset[axis] = 1 / factor, middle * (1 - 1 / factor)
-            yield back([affine_transform(value, scale, offset, order=1, mode="nearest") for value in values])
-    if axes:
-        square = np.zeros(values[0].shape[2:])
-        for number, size in enumerate(values[0].shape[2:]):
-            along = (np.pi * np.arange(size) / size) ** 2
-            square = square + along.reshape([-1 if k == number else 1 for k in range(len(axes))])
-        for sign in (-1, 1):
-            gain = np.exp(np.minimum(sign * 0.5 * _SMOOTH**2 * square, 2.0))
-            yield back(
-                [idctn(dctn(value, axes=axes, norm="ortho") * gain, axes=axes, norm="ortho") for value in values]
-            )
-    yield clean + _LOUDER * noise
+            yield torch.from_numpy(affine_transform(values, scale, offset, order=1, mode="nearest")).to(clean)
+
+
+def _other_images(x: Tensor) -> Iterator[Tensor]:
+    """Smoothed, sharpened, shuffled; none of vectors, which have no neighbours."""
+    from scipy.ndimage import gaussian_filter
+
+    if x.ndim < 3:
+        return
+    smooth = torch.from_numpy(gaussian_filter(x.cpu().numpy(), (0, 0, *[_SMOOTH] * (x.ndim - 2)))).to(x)
+    yield smooth
+    yield (2 * x - smooth).clamp(x.min(), x.max())
+    order = torch.from_numpy(generator(0, stream("shuffled pixels")).permutation(x[0, 0].numel())).to(x.device)
+    yield x.flatten(2)[:, :, order].view_as(x)
+
+
+def _rms(data: Tensor) -> Tensor:
+    return _real(data).square().mean(1).sqrt()
 
 
 def _bands(data: Tensor) -> Tensor:

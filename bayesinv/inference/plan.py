@@ -1,10 +1,15 @@
-"""`Plan`: all numbers that a training depends on, and its schedules of rate and image noise, counted in steps."""
+"""`Plan`: all numbers that a training depends on, and its schedules of rate and image noise, counted in steps.
+
+What `fit` is not told it takes from a recipe, one for images, one for vectors. A step with vectors costs the same
+whatever the batch; their network learns from its first step, on numbers without noise, and stops early on held-out
+pairs.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,7 +19,33 @@ if TYPE_CHECKING:
     from bayesinv.inference.posterior import Posterior
     from bayesinv.inference.problem import Problem
 
-__all__ = ["Plan", "check_plan", "default_target_noise"]
+__all__ = ["Plan", "check_plan", "recipe"]
+
+
+def recipe(problem: Problem, simulations: int | None) -> dict[str, Any]:
+    """What `fit` takes where it is told nothing, for a problem and a number of pairs (``None``: fresh ones).
+
+    Example:
+        >>> from bayesinv.inference import load_problem
+        >>> recipe(load_problem("deblur", size=64), 4000)["batch_size"]
+        16
+        >>> recipe(load_problem("deblur", size=16), 4000)["batch_size"]
+        32
+    """
+    shape = problem.forward.model_shape
+    if len(shape) > 1:
+        small = is_small(shape)
+        return {
+            "epochs": 10, "batch_size": 32 if small else 16, "learning_rate": 4e-3,
+            "head_fraction": 0.1 if small else 0.35, "head_weight": 0.5, "target_noise": _image_noise(problem),
+            "validation": 100, "patience": 10, "averaging": 0.995,
+        }  # fmt: skip
+    count = 4000 if simulations is None else simulations
+    return {
+        "epochs": 60, "batch_size": min(200, max(count // 10, 1)), "learning_rate": 2e-3, "head_fraction": 0.0,
+        "head_weight": 0.0, "target_noise": (0.0, 0.0), "validation": max(count // 9, 50), "patience": 20,
+        "averaging": 0.99,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +89,7 @@ class Plan:
         return float(first ** (1 - share) * last**share)
 
 
-def default_target_noise(problem: Problem) -> tuple[float, float]:
+def _image_noise(problem: Problem) -> tuple[float, float]:
     """First and last noise on the images: much less for small images none of whose values are repeated.
 
     A density cannot follow repeated values, such as a background of exact zeros; noise of 5 % hides them. Where there
@@ -84,5 +115,7 @@ def check_plan(plan: Plan, posterior: Posterior, problem: Problem) -> None:
         raise ValueError(f"expected at least one batch of {plan.batch_size} simulations, got {plan.simulations}")
     if plan.epochs < 1 or plan.batch_size < 1 or plan.validation < 2 or plan.checkpoint_steps < 1:
         raise ValueError("expected epochs, batch_size and checkpoint_steps of 1 or more and 2 or more validation pairs")
-    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and min(plan.target_noise) > 0):
+    least = min(plan.target_noise)
+    noisy = least > 0 or (least == 0 and len(problem.forward.model_shape) == 1)  # vectors go without
+    if not (0 <= plan.head_fraction < 1 and plan.learning_rate > 0 and noisy):
         raise ValueError("expected 0 <= head_fraction < 1, a positive learning_rate and positive target_noise")

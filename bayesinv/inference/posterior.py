@@ -1,9 +1,9 @@
 r"""`Posterior`: an amortized ``p(x | y)``, the density ``log q(x | y) = log flow((x - mu)/s; h(c(y))) - sum log s``.
 
 ``c(y)`` is computed by physics (`bayesinv.inference.summaries`), ``h`` is the summary network, ``mu`` and ``s`` are the
-mean and standard deviation of the prior images (one number each; `fit` adds to ``mu`` what samples miss on average), so
-that the flow works on numbers of order one. Conditioned on data it is a distribution:
-``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
+mean and standard deviation of the prior images, one number each (of vectors those of each number), so that the flow
+works on numbers of order one; `fit` adds to ``mu`` what samples miss on average. Conditioned on data it is a
+distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bayesinv.flows import Flow
+from bayesinv.flows import Flow, RegressedSummary
 from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
 from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.baseline import Baseline, check_baseline, reconstruct
@@ -66,8 +66,9 @@ class Posterior(nn.Module):
         super().__init__()
         self.problem, self.flow, self.summary_network = problem, flow, summary_network
         self.record = dict(record)
-        self.register_buffer("image_mean", torch.zeros(problem.forward.model_shape))
-        self.register_buffer("image_scale", torch.ones(()))
+        shape = problem.forward.model_shape
+        self.register_buffer("image_mean", torch.zeros(shape))
+        self.register_buffer("image_scale", torch.ones(shape if len(shape) == 1 else ()))  # a vector's units differ
         self.register_buffer("summary_scale", torch.ones(summary_channels(self.summary, problem.forward)))
         if has_fiducial(self.summary, problem.forward):
             self.register_buffer("fiducial_", torch.zeros(problem.forward.model_shape))
@@ -96,8 +97,9 @@ class Posterior(nn.Module):
             problem: prior and forward model.
             flow: ``"glow"``, or a `Flow` of the problem's model shape.
             summary: what is computed from the data by physics: ``"cgls"``, ``"tikhonov"`` (the default of small linear
-                problems, as ``"cgls"`` is of others), ``"adjoint"``, ``"data"``, ``"residual"``, ``"score"``; or
-                ``"unrolled"``, an i-RIM around the operator, trained with the flow. See `bayesinv.inference.summaries`.
+                imaging problems, as ``"cgls"`` is of others and ``"data"`` of vectors), ``"adjoint"``, ``"data"``,
+                ``"residual"``, ``"score"``; or ``"unrolled"``, an i-RIM around the operator, trained with the flow. See
+                `bayesinv.inference.summaries`.
             summary_network: ``"unet"``, or a module from summary images to the flow's condition.
             baseline: the classical reconstruction that reports compare with: ``"cgls"``, which is Gauss-Newton for a
                 nonlinear operator, or ``"regularised"``.
@@ -181,10 +183,13 @@ class Posterior(nn.Module):
 
         Data for an i-RIM stay as they are: its operator knows no other scale.
         """
-        self.image_mean.copy_(x.mean())
-        self.image_scale.copy_(x.std())
+        over = list(range(1 if x.ndim == 2 else x.ndim))
+        self.image_mean.copy_(x.mean(over))
+        self.image_scale.copy_(x.std(over))
         if self.summary != "unrolled":
             self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
+        if isinstance(self.summary_network, RegressedSummary):
+            self.summary_network.regress(self.scaled(c), self.standardised(x))
         elif isinstance(self.summary_network, UnrolledSummary):
             self.summary_network.mean.copy_(x.mean())
             self.summary_network.scale.copy_(self.image_scale)

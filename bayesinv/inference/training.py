@@ -32,7 +32,7 @@ from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.pairs import load_pairs
-from bayesinv.inference.plan import Plan, check_plan, default_target_noise
+from bayesinv.inference.plan import Plan, check_plan, recipe
 from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
@@ -58,17 +58,17 @@ def fit(
     problem: Problem,
     *,
     simulations: int | str | Path | None = 4000,
-    epochs: int = 10,
+    epochs: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     batch_size: int | None = None,
-    learning_rate: float = 4e-3,
+    learning_rate: float | None = None,
     head_fraction: float | None = None,
-    head_weight: float = 0.5,
+    head_weight: float | None = None,
     target_noise: tuple[float, float] | None = None,
-    validation: int = 100,
-    patience: int = 10,
-    averaging: float = 0.995,
+    validation: int | None = None,
+    patience: int | None = None,
+    averaging: float | None = None,
     clip: float = 5.0,
     checkpoint_steps: int = 100,
     step_in_backward: bool = False,
@@ -78,25 +78,27 @@ def fit(
 ) -> History:
     """Trains ``posterior`` in place; with ``out``, resumes what was interrupted and reuses what is finished.
 
+    What is left ``None`` takes its value from `bayesinv.inference.plan.recipe`, which has one for images and one for
+    vectors; the numbers in brackets are those for images.
+
     Args:
         posterior: what to train, of the same problem.
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
             ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps).
-        epochs: passes over the pairs; sets the number of optimizer steps, on which all schedules count.
+        epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
-        batch_size: pairs a step; by default 16, for small images (at most 1024 pixels) 32.
-        learning_rate: peak of Adam's rate; 100 steps of warm-up, cosine to zero.
-        head_fraction: share of the steps that train the head of the summary network alone; by default 0.35, for small
-            images 0.1.
-        head_weight: weight of the head's squared error afterwards.
+        batch_size: pairs a step (16, for small images of at most 1024 pixels 32).
+        learning_rate: peak of Adam's rate (4e-3); 100 steps of warm-up, cosine to zero.
+        head_fraction: share of the steps that train the head of the summary network alone (0.35, for small images 0.1).
+        head_weight: weight of the head's squared error afterwards (0.5).
         target_noise: first and last standard deviation of the noise on the images, over that of the images; it falls
-            geometrically while the head is trained. By default (0.25, 0.05), which hides exact zeros and other repeated
-            values; for small images without such values (0.25, 0.002).
-        validation: number of held-out pairs for best weights, temperature and baseline.
-        patience: epochs without a better held-out loss before training stops early.
-        averaging: decay of the exponential moving average of the weights.
+            geometrically while the head is trained. (0.25, 0.05) hides exact zeros and other repeated values; for small
+            images without such values it is (0.25, 0.002).
+        validation: number of held-out pairs for best weights, temperature and baseline (100).
+        patience: epochs without a better held-out loss before training stops early (10).
+        averaging: decay of the exponential moving average of the weights (0.995).
         clip: largest gradient norm, of all weights together.
         checkpoint_steps: steps between two checkpoints.
         step_in_backward: whether Adam steps each weight within the backward pass, as soon as its gradient is known, and
@@ -124,20 +126,19 @@ def fit(
     stored = str(simulations) if isinstance(simulations, (str, Path)) else None
     pairs = None if stored is None else load_pairs(stored, problem)
     count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
-    target_noise = default_target_noise(problem) if target_noise is None else target_noise
-    small = is_small(problem.forward.model_shape)
-    batch_size = (32 if small else 16) if batch_size is None else batch_size
-    head_fraction = (0.1 if small else 0.35) if head_fraction is None else head_fraction
-    plan = Plan(
-        count, stored, epochs, batch_size, learning_rate, head_fraction, head_weight, target_noise, validation,
-        patience, averaging, clip, checkpoint_steps, seed,
-    )  # fmt: skip
+    told = {
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "head_fraction": head_fraction,
+        "head_weight": head_weight, "target_noise": target_noise, "validation": validation, "patience": patience,
+        "averaging": averaging,
+    }  # fmt: skip
+    filled = recipe(problem, count) | {k: v for k, v in told.items() if v is not None}
+    plan = Plan(simulations=count, pairs=stored, clip=clip, checkpoint_steps=checkpoint_steps, seed=seed, **filled)
     check_plan(plan, posterior, problem)
     if step_in_backward:
         check_separate(posterior, posterior.flow.map)
     record = posterior.record
     settings = {
-        **asdict(plan), "target_noise": list(target_noise), "architecture": record["architecture"],
+        **asdict(plan), "target_noise": list(plan.target_noise), "architecture": record["architecture"],
         "summary": posterior.summary, "problem": record["problem"], "start": record["seed"],
     }  # fmt: skip
     if step_in_backward:
@@ -241,7 +242,7 @@ class _Run:
         posterior = self.posterior
         posterior.normalise(bank.x, bank.c)
         posterior.target_noise_.copy_(self.plan.target_noise[1] * bank.x.std())
-        if not bool((posterior.summary_scale > 0).all() & (posterior.image_scale > 0)):
+        if not bool((posterior.summary_scale > 0).all() & (posterior.image_scale > 0).all()):
             raise ValueError("expected images and summaries that vary, got constant ones from the simulator")
 
     def _step(self, objective: Any, optimizer: Any, bank: Bank | None, state: Checkpoint) -> tuple[float, bool]:
@@ -317,8 +318,9 @@ class _Run:
         posterior, device = self.posterior, self.fabric.device
         noise = normal(held.x.shape, self.plan.seed, stream("validation noise")) * self.plan.target_noise[1]
         sums = torch.zeros(2, dtype=torch.float64)
-        for start in range(0, len(held), 50):
-            part = slice(start, start + 50)
+        size = max(50, self.plan.batch_size)
+        for start in range(0, len(held), size):
+            part = slice(start, start + size)
             u = posterior.standardised(held.x[part].to(device)) + noise[part].to(device)
             found = torch.stack(objective(u, posterior.scaled(held.c[part].to(device)), head_only))
             sums += found.double().cpu() * len(u)

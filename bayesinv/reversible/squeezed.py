@@ -39,14 +39,15 @@ def coarser(cond: Condition) -> Condition:
         if len(cond) < 2:
             raise ValueError("expected a condition pyramid with one tensor a level, got one that ends above this level")
         return cond[1:]
-    check_even(cond)
+    if cond.ndim > 2:
+        check_even(cond)
     for axis in range(2, cond.ndim):
         cond = (strided(cond, axis, 0) + strided(cond, axis, 1)) / 2
     return cond
 
 
 class Squeezed(Reversible):
-    """Applies ``inner`` at half resolution, on ``2^d`` times the channels.
+    """Applies ``inner`` at half resolution, on ``2^d`` times the channels; of dense input only the pyramid goes down.
 
     Args:
         inner: the map at half resolution, which sees ``(batch, 2^d channels, *space/2)`` and the coarser condition.
@@ -71,9 +72,13 @@ class Squeezed(Reversible):
         self.inner, self.kind, self.states = inner, kind, states
 
     def _down(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            return x
         return as_channels_last(one_by_one(lambda t: squeeze(t, kind=self.kind), x, self.states))
 
     def _up(self, y: Tensor) -> Tensor:
+        if y.ndim == 2:
+            return y
         return as_channels_last(one_by_one(lambda t: unsqueeze(t, kind=self.kind), y, self.states))
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:

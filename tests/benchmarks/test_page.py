@@ -1,4 +1,4 @@
-"""The page of the docs shows the stored runs, no others."""
+"""The pages of the docs show the stored runs, no others."""
 
 from __future__ import annotations
 

@@ -63,6 +63,7 @@ FLOWS = {
     "dense": FlowCase((4,)),
     "dense-two": FlowCase((2,), levels=1),
     "dense-cond": FlowCase((5,), 3, levels=2),
+    "dense-pyramid": FlowCase((4,), (8, 3, 2)),
     "1d": FlowCase((1, 16)),
     "1d-cond": FlowCase((2, 8), 3),
     "1d-pyramid": FlowCase((1, 16), (2, 3, 4)),

@@ -253,6 +253,8 @@ def test_lines_of_the_verdict_have_thresholds():
     assert judge({"rank_bias": 0.02}, {"rank_bias": 0.001}).level == "trust"
     assert judge({"rank_bias": -0.05}, {"rank_bias": 0.001}).level == "caution"
     assert judge({"rank_bias": -0.2}, {"rank_bias": 0.001}).level == "do not trust"
+    for mean, level in ((29.0, "trust"), (28.5, "caution"), (27.5, "do not trust")):  # no mean of a posterior loses
+        assert judge({"psnr_posterior_mean": mean, "psnr_baseline": 29.0}, {}).level == level
     assert judge({"khat": 0.9, "khat_limit": 0.5, "ess_share": 0.1}, {}).level == "caution"
     assert judge({"khat": 0.3, "khat_limit": 0.5, "ess_share": 0.9}, {}).level == "trust"
     assert judge({"gate_stopped": 0.02}, {"gate_stopped": 0.01}).level == "trust"

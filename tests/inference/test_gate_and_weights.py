@@ -62,8 +62,8 @@ def test_directions_find_what_the_distance_misses():
     gate = fit_gate(problem, seed=7)
     wrong = load_problem("seismic-poststack", size=32, wavelet_frequency=0.11).forward.operator
     areas = []
-    for moves in (gate.moves, np.zeros((1, len(gate.mean)))):
-        chosen = dataclasses.replace(gate, moves=moves)
+    alone = {"moves": gate.moves[:0], "centre": gate.centre[:1], "spread": gate.spread[:1]}
+    for chosen in (gate, dataclasses.replace(gate, **alone)):
         scores = []
         for operator in (problem.forward.operator, wrong):
             x, _, _ = problem.sample(100, seed=2)
@@ -72,21 +72,37 @@ def test_directions_find_what_the_distance_misses():
             scores.append(chosen.score(features))
         areas.append(roc_area(*scores))
     assert areas[0] > areas[1] + 0.05
-    assert areas[0] > 0.75
+    assert areas[0] > 0.83
 
 
 def test_distortions_leave_the_noise(problem):
+    import dataclasses
+
     from bayesinv.inference.gate_features import distortions
 
-    x, y, _ = problem.sample(2, seed=1)
+    x, y, sigma = problem.sample(2, seed=1)
     clean = problem.forward.operator(x)
-    made = list(distortions(clean, torch.zeros_like(clean)))
-    assert len(made) == 7  # two ways along two axes, smoother, sharper, louder
+    made = [wrong for wrong, _ in distortions(problem.forward, x, clean, sigma)]
+    assert len(made) == 8  # two ways along two axes, smoother, sharper, shuffled, louder
     torch.testing.assert_close(made[-1], clean)
-    smooth, sharp = (float(part.diff(dim=3).square().sum()) for part in made[4:6])
+    smooth, sharp, shuffled = (float(part.diff(dim=3).square().sum()) for part in made[4:7])
     assert smooth < float(clean.diff(dim=3).square().sum()) < sharp
-    noisy = list(distortions(clean, y - clean))
-    torch.testing.assert_close(noisy[0] - made[0], y - clean, atol=1e-6, rtol=1e-4)
+    assert shuffled != sharp
+    absolute = dataclasses.replace(problem.forward, noise=GaussianNoise(0.1, relative=False))
+    for forward, exponent in ((problem.forward, 1), (absolute, 0)):
+        for (wrong, level), without in zip(distortions(forward, x, y, sigma), made[:-1], strict=False):
+            size = without.square().mean((1, 2, 3)).sqrt() / clean.square().mean((1, 2, 3)).sqrt()
+            gain = size.view(2, 1, 1, 1) ** exponent
+            torch.testing.assert_close(wrong - without, gain * (y - clean), atol=1e-5, rtol=1e-3)
+            torch.testing.assert_close(level, gain.view(2) * sigma)
+
+
+def test_a_vector_has_no_neighbours_to_be_shuffled_among():
+    from bayesinv.inference.gate_features import distortions
+    from bayesinv_datasets.vector_problems import gaussian_linear
+
+    problem = gaussian_linear()
+    assert len(list(distortions(problem.forward, *problem.sample(3, 0)))) == 1
 
 
 def test_gate_survives_json(gate):

@@ -244,11 +244,11 @@ def test_mirrored_training_is_as_good_as_its_symmetry() -> None:
     assert math.isfinite(history.rows[-1]["heldout"])
 
 
-def test_a_dense_problem_has_no_head() -> None:
+def test_the_head_of_a_dense_problem_is_not_trained_alone() -> None:
     problem = dense_problem()
     history = fit(tiny(problem), problem, **SMALL)
     assert {row["phase"] for row in history.rows} == {"joint"}
-    assert all(row["heldout_mse"] == 0 for row in history.rows)
+    assert all(0 < row["heldout_mse"] < 1 for row in history.rows)  # least squares, from the first step on
 
 
 def test_the_chosen_temperature_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,6 +323,8 @@ MAPS: dict[str, Case] = {
     "on-part-first-2d-cond": Case(lambda: OnPart(step(2, 2, cond=1), start=0, stop=2), (4, 2, 3), (1, 2, 3)),
     "on-part-all-1d": Case(lambda: OnPart(step(4, 1), start=0, stop=4), (4, 3)),
     "on-part-nested-3d": Case(lambda: OnPart(OnPart(ActNorm(1), start=1, stop=2), start=1, stop=4), (4, 2, 2, 2)),
+    "squeezed-dense-cond": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), (3,)),
+    "squeezed-dense-pyramid": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), ((2,), (3,))),
     "squeezed-1d": Case(lambda: Squeezed(step(4, 1)), (2, 6)),
     "squeezed-1d-depth": Case(lambda: Squeezed(step(2, 1, cond=3), kind="space-to-depth"), (1, 6), (3, 6)),
     "squeezed-2d-cond": Case(lambda: Squeezed(step(4, 2, cond=2)), (1, 4, 6), (2, 4, 6)),

@@ -10,6 +10,7 @@ from bayesinv.flows.summary.deep_set import DeepSet
 from bayesinv.flows.summary.dense import DenseSummary
 from bayesinv.flows.summary.fusion import Fusion, Spread
 from bayesinv.flows.summary.recurrent import RecurrentSummary
+from bayesinv.flows.summary.regressed import RegressedSummary
 from bayesinv.flows.summary.set_transformer import SetTransformer
 from bayesinv.flows.summary.unet import UNet
 
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderSummary",
     "Fusion",
     "RecurrentSummary",
+    "RegressedSummary",
     "ResNetSummary",
     "SetTransformer",
     "Spread",
