@@ -48,7 +48,7 @@ CASES = {
     "inpaint, adjoint": Case("inpaint", summary="adjoint"),
     "poststack, adjoint": Case("poststack", summary="adjoint"),
     "photoacoustic, adjoint": Case("photoacoustic", summary="adjoint"),
-    "deblur 32x32": Case("deblur", size=32),
+    "deblur 32x32": Case("deblur", size=32, epochs=12),
 }
 
 

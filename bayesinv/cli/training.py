@@ -63,8 +63,8 @@ def fit(
     settings: Settings = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, pairs, order and noise.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Throw a former run in the folder away.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's rate.")] = 2e-3,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pairs a step, by default by size.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's rate.")] = 4e-3,
     validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     summary: Annotated[
