@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayesinv.inference.tikhonov import applied, tikhonov_shape
+from bayesinv.inference.tikhonov import LARGEST, applied, tikhonov_shape
 from bayesinv.physics import ForwardModel, GaussianNoise, Operator, Whitening, cgls_iterates, is_linear
 from bayesinv.physics.operator import has_complex_data
 
@@ -45,10 +45,34 @@ _IMAGES = {"cgls": 3, "tikhonov": 1, "adjoint": 1, "residual": 2, "score": 1}
 _OF_DATA = ("data", "unrolled")
 
 
-def default_summary(forward: ForwardModel) -> Summary:
-    """``"data"`` of vectors; ``"tikhonov"`` where the operator is linear, its matrix small, its noise white; ``"cgls"``.
+def summary_channels(kind: Summary, forward: ForwardModel) -> int:
+    """How many channels `summarise` gives.
 
-    A dense network reads data that are a vector as they are.
+    Raises:
+        ValueError: if the summary is unknown, or ``"data"`` is asked for data of another shape than the image.
+    """
+    if kind not in SUMMARIES:
+        raise ValueError(f"expected a summary among {', '.join(SUMMARIES)}, got {kind!r}")
+    if kind == "data" and forward.data_shape[1:] != forward.model_shape[1:]:
+        raise ValueError(
+            f"expected data on the grid {forward.model_shape[1:]} of the image for summary='data', "
+            f"got {forward.data_shape[1:]}"
+        )
+    if kind == "tikhonov" and tikhonov_shape(forward) is None:
+        raise ValueError(
+            f"expected a linear operator of at most {LARGEST} entries for summary='tikhonov', got one from "
+            f"{forward.model_shape} to {forward.data_shape}; summary='cgls' needs no matrix"
+        )
+    level = int(isinstance(forward.noise.level, tuple))
+    if kind in _OF_DATA:
+        return data_channels(forward) + level
+    return forward.model_shape[0] * _IMAGES[kind] + data_channels(forward) * _with_data(kind, forward) + level
+
+
+def default_summary(forward: ForwardModel) -> Summary:
+    """``"tikhonov"`` where the operator is linear, its matrix small and the noise white; else ``"cgls"``.
+
+    Of vectors ``"data"``, which a dense network reads as they are.
     """
     if len(forward.model_shape) == 1:
         return "data" if len(forward.data_shape) == 1 else "cgls"
