@@ -31,18 +31,26 @@ def one_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "choose_temperature", lambda *args, **kwargs: 1.0)
 
 
-def trained(problem: Problem, out: Path | None = None, **changes: Any) -> tuple[Posterior, History]:
-    posterior = tiny(problem, steps=2)
+def trained(
+    problem: Problem, out: Path | None = None, *, summary: str = "cgls", **changes: Any
+) -> tuple[Posterior, History]:
+    posterior = tiny(problem, steps=2, summary=summary)
     return posterior, fit(posterior, problem, out=out, **SMALL | changes)
 
 
+@pytest.mark.parametrize("summary", ["cgls", "unrolled"])
 @pytest.mark.parametrize("make", [line_problem, square_problem])
-def test_without_clipping_a_run_is_the_same_to_the_bit(make: Any) -> None:
-    """Adam, warm-up and cosine, head and joint phase, averaged weights, on lines and on images (channels last)."""
-    (one, first), (other, second) = (trained(make(8), step_in_backward=within) for within in (False, True))
+def test_without_clipping_a_run_is_the_same_to_the_bit(make: Any, summary: str) -> None:
+    """Adam, warm-up and cosine, head and joint phase, averaged weights, on lines and on images (channels last).
+
+    An i-RIM in the summary network uses its weights in every iteration.
+    """
+    (one, first), (other, second) = (
+        trained(make(8), summary=summary, step_in_backward=within) for within in (False, True)
+    )
     assert same_state(one, other)
     assert rows(first) == rows(second)
-    assert not same_state(one, trained(make(8), step_in_backward=True, clip=0.5)[0])
+    assert not same_state(one, trained(make(8), summary=summary, step_in_backward=True, clip=0.5)[0])
     assert other.record["training"]["settings"]["step_in_backward"] is True
     assert "step_in_backward" not in one.record["training"]["settings"]
 
