@@ -36,7 +36,7 @@ def recipe(problem: Problem, simulations: int | None) -> dict[str, Any]:
     if len(shape) > 1:
         small = is_small(shape)
         return {
-            "epochs": 10, "batch_size": 32 if small else 16, "learning_rate": 4e-3,
+            "epochs": 10, "batch_size": min(32 if small else 16, simulations or 32), "learning_rate": 4e-3,
             "head_fraction": 0.1 if small else 0.35, "head_weight": 0.5, "target_noise": _image_noise(problem),
             "validation": 100, "patience": 10, "averaging": 0.995,
         }  # fmt: skip

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["common_bias", "recentre"]
 
 _SAMPLES = 16
+_RECORDS = 32  # at once
 _WAVES = 4
 _ERRORS = 3.0
 
@@ -29,11 +30,12 @@ _ERRORS = 3.0
 def recentre(posterior: Posterior, x: Tensor, c: Tensor, *, seed: int) -> None:
     """Moves the posterior by the common bias on validation images ``x`` with scaled summaries ``c``."""
     residual = []
-    for i in range(len(x)):
-        condition = posterior.summary_network(c[i : i + 1])
-        drawn = posterior.flow.sample(_SAMPLES, condition, seed=seed + i, temperature=posterior.temperature)[:, 0]
-        residual.append(x[i].cpu() - posterior.restored(drawn).mean(0).cpu())
-    posterior.image_mean += torch.from_numpy(common_bias(torch.stack(residual).numpy())).to(posterior.image_mean)
+    for start in range(0, len(x), _RECORDS):
+        part = slice(start, start + _RECORDS)
+        condition = posterior.summary_network(c[part])
+        drawn = posterior.flow.sample(_SAMPLES, condition, seed=seed + start, temperature=posterior.temperature)
+        residual.append(x[part].cpu() - posterior.restored(drawn).mean(0).cpu())
+    posterior.image_mean += torch.from_numpy(common_bias(torch.cat(residual).numpy())).to(posterior.image_mean)
 
 
 def common_bias(residuals: np.ndarray) -> np.ndarray:

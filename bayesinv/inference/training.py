@@ -104,7 +104,8 @@ def fit(
         step_in_backward: whether Adam steps each weight within the backward pass, as soon as its gradient is known, and
             frees that: the gradients never lie in memory together. ``clip`` is then the largest norm of the gradient of
             each tensor alone, and a gradient that is not finite stops the step there, not as a whole. Where nothing is
-            clipped the run is the same. See `bayesinv.inference.step_in_backward`.
+            clipped the run is the same (of small images, which else use autograd's own backward pass, to rounding). See
+            `bayesinv.inference.step_in_backward`.
         restart: whether to throw a former run in ``out`` away.
         show_progress: whether to show a bar with loss (nats per dimension), rate and time left.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...

@@ -53,7 +53,7 @@ def test_it_is_near_the_posterior_mean_of_a_random_walk_and_not_of_others() -> N
 
 def test_it_is_the_default_of_small_linear_images_only() -> None:
     assert default_summary(line_problem(8).forward) == "tikhonov"
-    assert default_summary(dense_problem().forward) == "cgls"
+    assert default_summary(dense_problem().forward) == "data"
     large = ForwardModel(Matrix(torch.eye(1024, 1025), (1, 1025), (1, 1024)), GaussianNoise(0.1))
     assert default_summary(large) == "cgls"
     with pytest.raises(ValueError, match="at most 1048576 entries"):

@@ -96,6 +96,6 @@ def test_temperature_of_vectors_is_the_likeliest(factor: float) -> None:
 
 
 def test_images_keep_their_recipe() -> None:
-    told = recipe(load_problem("photoacoustic-line"), 4000)
+    told = recipe(load_problem("photoacoustic-line", size=64), 4000)
     assert (told["epochs"], told["batch_size"], told["learning_rate"], told["validation"]) == (10, 16, 4e-3, 100)
     assert (told["head_fraction"], told["target_noise"]) == (0.35, (0.25, 0.05))

