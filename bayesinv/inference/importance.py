@@ -134,13 +134,14 @@ def pareto_smoothed(log_weights: Any) -> tuple[Array, float]:
 
 def _fit_pareto(excess: Array) -> tuple[float, float]:
     """Shape and scale of a generalised Pareto law by Zhang and Stephens, the shape drawn to 1/2 by a weak prior."""
-    x = np.sort(excess)
+    x = np.maximum(np.sort(excess), 1e-40 * excess.max())  # weights that differ by more are hopeless anyway
     count = len(x)
     grid = 30 + int(math.sqrt(count))
     b = (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3 * x[int(count / 4 + 0.5) - 1]) + 1 / x[-1]
     shape = np.log1p(-b[:, None] * x).mean(1)
     profile = count * (np.log(-b / shape) - shape - 1)
-    weight = 1 / np.exp(profile - profile[:, None]).sum(1)
+    weight = np.exp(profile - profile.max())
+    weight /= weight.sum()
     kept = weight >= 10 * np.finfo(float).eps
     mean_b = (b[kept] * weight[kept]).sum() / weight[kept].sum()
     k = np.log1p(-mean_b * x).mean()

@@ -117,6 +117,13 @@ def test_gate_survives_json(gate):
         Gate.fit(np.zeros((50, 2)), np.ones((1, 2)), level=2.0)
 
 
+@pytest.mark.parametrize("reach", [200.0, 3000.0])
+def test_weights_that_differ_by_hundreds_of_nats_have_a_large_khat(reach):
+    weight, khat = pareto_smoothed(np.linspace(-reach, 0, 200))
+    assert 2 < khat < 1000
+    assert weight.sum() == pytest.approx(1.0)
+
+
 def test_warning_says_how_many():
     with pytest.warns(OutOfDistributionWarning, match="2 of 3 records"):
         warn_if_outside(np.array([0.005, 0.5, 0.002]), 0.01)
