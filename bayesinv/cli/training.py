@@ -53,7 +53,9 @@ def fit(
             help="How many pairs to simulate, or a store made by `bayesinv simulate`, or 'fresh': new at every step.",
         ),
     ] = "4000",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs; the schedules follow from it.")] = 10,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the pairs, on which the schedules count; by default 10.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -64,8 +66,10 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, pairs, order and noise.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Throw a former run in the folder away.")] = False,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Pairs a step, by default by size.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak of Adam's rate.")] = 4e-3,
-    validation: Annotated[int, typer.Option(min=2, help="Held-out pairs for best weights and temperature.")] = 100,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of Adam's rate, by default 4e-3.")] = None,
+    validation: Annotated[
+        int | None, typer.Option(min=2, help="Held-out pairs for best weights and temperature, by default 100.")
+    ] = None,
     checkpoint_steps: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 100,
     summary: Annotated[
         str | None,
