@@ -89,7 +89,7 @@ RECIPES = {
         ),
         problem={"width": (0.8, 2.5)},  # retinal vessels are wider than most that grow
         build={"baseline": "cgls"},
-        fit={"simulations": 5120, "epochs": 6, "validation": 60, "target_noise": (0.4, 0.1), "head_fraction": 0.35},
+        fit={"simulations": 5120, "epochs": 7, "validation": 60, "target_noise": (0.4, 0.1), "head_fraction": 0.35},
     ),
     "seismic-poststack": Recipe(
         title="A seismic section from post-stack data",
@@ -103,7 +103,7 @@ RECIPES = {
             operator_parameters={"wavelet_frequency": 0.12},
         ),
         build={"baseline": "regularised"},
-        fit={"simulations": 4800, "epochs": 6, "validation": 100, "target_noise": (0.25, 0.05), "head_fraction": 0.4},
+        fit={"simulations": 4800, "epochs": 7, "validation": 100, "target_noise": (0.25, 0.05), "head_fraction": 0.4},
         heldout=200,  # coverage varies more from section to section than from tree to tree
         peak=None,
     ),
