@@ -98,16 +98,16 @@ def drawn(names: Sequence[str], found: dict[tuple[str, str], tuple[float, Tensor
 
     figure = Figure((1.5 * (1 + len(names)), 1.6 * len(LAWS) + 0.2), layout="constrained")
     panels = figure.subplots(len(LAWS), 1 + len(names))
+    for axes, name in zip(panels[0], ["law", *names], strict=True):
+        axes.set_title(name, fontsize=9)
     for row, (label, law) in zip(panels, LAWS.items(), strict=True):
         truth = pictured(law(), law())
         shown = [(truth, f"entropy {law().entropy:.2f}")]
         shown += [(found[name, label][1], f"+{found[name, label][0]:.3f}") for name in names]
-        for axes, (density, caption), title in zip(row, shown, ["law", *names], strict=True):
+        for axes, (density, caption) in zip(row, shown, strict=True):
             axes.imshow(density.numpy(), origin="lower", cmap="magma", vmin=0, vmax=float(truth.max()), aspect="auto")
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(caption, fontsize=8)
-            if row is panels[0]:
-                axes.set_title(title, fontsize=9)
         row[0].set_ylabel(label.replace("_", " "), fontsize=9)
     return figure
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.inference.tikhonov import LARGEST, applied, tikhonov_shape
-from bayesinv.physics import ForwardModel, GaussianNoise, Operator, Whitening, cgls_iterates, is_linear
+from bayesinv.physics import ForwardModel, Operator, Whitening, cgls_iterates, is_linear
 from bayesinv.physics.operator import has_complex_data
 
 __all__ = [
@@ -60,8 +60,8 @@ def summary_channels(kind: Summary, forward: ForwardModel) -> int:
         )
     if kind == "tikhonov" and tikhonov_shape(forward) is None:
         raise ValueError(
-            f"expected a linear operator of at most {LARGEST} entries for summary='tikhonov', got one from "
-            f"{forward.model_shape} to {forward.data_shape}; summary='cgls' needs no matrix"
+            f"expected a linear operator of at most {LARGEST} entries and white noise for summary='tikhonov', got one "
+            f"from {forward.model_shape} to {forward.data_shape} and {forward.noise}; summary='cgls' takes any"
         )
     level = int(isinstance(forward.noise.level, tuple))
     if kind in _OF_DATA:
@@ -76,8 +76,7 @@ def default_summary(forward: ForwardModel) -> Summary:
     """
     if len(forward.model_shape) == 1:
         return "data" if len(forward.data_shape) == 1 else "cgls"
-    white = isinstance(forward.noise, GaussianNoise) and forward.noise.colour is None
-    return "tikhonov" if white and tikhonov_shape(forward) is not None else "cgls"
+    return "cgls" if tikhonov_shape(forward) is None else "tikhonov"
 
 
 def data_channels(forward: ForwardModel) -> int:

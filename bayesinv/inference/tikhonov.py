@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bayesinv.inference.exact_update import dense_matrix, real_parts
 from bayesinv.inference.problem import Problem
-from bayesinv.physics import ForwardModel, as_linear, is_linear
+from bayesinv.physics import ForwardModel, GaussianNoise, as_linear, is_linear
 from bayesinv.physics.operator import has_complex_data
 
 __all__ = ["LARGEST", "applied", "tikhonov_map", "tikhonov_shape"]
@@ -27,10 +27,11 @@ _IMAGES = 256
 
 
 def tikhonov_shape(forward: ForwardModel) -> tuple[int, int] | None:
-    """Shape ``(d, m + 1)`` of the map, or ``None`` where the operator is not linear or the matrix too large."""
+    """Shape ``(d, m + 1)`` of the map; ``None`` where the operator is nonlinear or large, or the noise not white."""
     rows, columns = math.prod(forward.model_shape), math.prod(forward.data_shape)
     columns *= 1 + has_complex_data(forward.operator)
-    return (rows, columns + 1) if is_linear(forward.operator) and rows * columns <= LARGEST else None
+    white = isinstance(forward.noise, GaussianNoise) and forward.noise.colour is None
+    return (rows, columns + 1) if white and is_linear(forward.operator) and rows * columns <= LARGEST else None
 
 
 def tikhonov_map(problem: Problem, *, seed: int) -> Tensor:

@@ -78,6 +78,9 @@ def fit(
 ) -> History:
     """Trains ``posterior`` in place; with ``out``, resumes what was interrupted and reuses what is finished.
 
+    Images of more than 1024 pixels are trained in memory that does not grow with the depth of the flow; smaller ones by
+    autograd's own backward pass, which is faster, as they need little memory.
+
     What is left ``None`` takes its value from `bayesinv.inference.plan.recipe`, which has one for images and one for
     vectors; the numbers in brackets are those for images.
 

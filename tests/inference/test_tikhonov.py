@@ -11,7 +11,7 @@ from toy_problems import GaussianPrior, Matrix, blur, dense_problem, line_proble
 from bayesinv.inference import Posterior, Problem
 from bayesinv.inference.summaries import default_summary, summarise, summary_channels
 from bayesinv.inference.tikhonov import applied, tikhonov_map, tikhonov_shape
-from bayesinv.physics import ForwardModel, GaussianNoise
+from bayesinv.physics import Covariance, ForwardModel, GaussianNoise
 
 
 def test_it_minimises_its_cost() -> None:
@@ -56,6 +56,8 @@ def test_it_is_the_default_of_small_linear_images_only() -> None:
     assert default_summary(dense_problem().forward) == "data"
     large = ForwardModel(Matrix(torch.eye(1024, 1025), (1, 1025), (1, 1024)), GaussianNoise(0.1))
     assert default_summary(large) == "cgls"
+    coloured = GaussianNoise(0.1, relative=False, colour=Covariance(torch.eye(8) + 0.5))
+    assert default_summary(ForwardModel(Matrix(torch.eye(8), (1, 8), (1, 8)), coloured)) == "cgls"
     with pytest.raises(ValueError, match="at most 1048576 entries"):
         summary_channels("tikhonov", large)
     y, sigma = torch.zeros(1, 1, 8), torch.ones(1)

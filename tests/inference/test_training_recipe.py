@@ -6,13 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from toy_problems import Matrix, blur, dense_problem, line_problem, same_state, square_problem, tiny
 
 from bayesinv.flows import Flow, glow
-from bayesinv.inference import Posterior, Problem, fit, training
+from bayesinv.inference import Posterior, Problem, fit, recentring, training
 from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.plan import Plan
@@ -54,6 +55,15 @@ def test_the_record_tells_what_happened() -> None:
     assert posterior.target_noise == pytest.approx(0.002 * float(x.std()), rel=1e-6)
     assert posterior.baseline(y).shape == x.shape
     assert torch.allclose(posterior.baseline(y[0]), posterior.baseline(y)[0], atol=1e-5)
+
+
+def test_a_common_bias_is_taken_away_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recentring, "common_bias", lambda residuals: np.full(residuals.shape[1:], 0.25))
+    problem = line_problem(8)
+    posterior = tiny(problem)
+    fit(posterior, problem, **SMALL)
+    x, _, _ = problem.sample(32, derived_seed(0, "training"))
+    assert torch.allclose(posterior.image_mean, x.mean() + 0.25)
 
 
 def test_the_heldout_loss_is_the_kept_weights_own(monkeypatch: pytest.MonkeyPatch) -> None:
