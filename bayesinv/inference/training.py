@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bayesinv.inference.architecture import is_small
 from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
@@ -41,7 +40,7 @@ from bayesinv.inference.runs import finished_run, prepare_run, provenance
 from bayesinv.inference.step_in_backward import StepInBackward, check_separate
 from bayesinv.inference.summaries import mirror_axes, summarise
 from bayesinv.inference.temperature import choose_temperature
-from bayesinv.reversible import plain
+from bayesinv.reversible import plain, plain_fits
 from bayesinv.seeding import generator, normal, stream
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
+_KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
 def fit(
@@ -78,8 +78,8 @@ def fit(
 ) -> History:
     """Trains ``posterior`` in place; with ``out``, resumes what was interrupted and reuses what is finished.
 
-    Images of more than 1024 pixels are trained in memory that does not grow with the depth of the flow; smaller ones by
-    autograd's own backward pass, which is faster, as they need little memory.
+    Where autograd's own backward pass would keep at most 256 MiB (16 images of 64 x 64 pixels), it is used, as it is
+    the faster; where more, the layers rebuild their inputs, and memory does not grow with the depth of the flow.
 
     What is left ``None`` takes its value from `bayesinv.inference.plan.recipe`, which has one for images and one for
     vectors; the numbers in brackets are those for images.
@@ -107,7 +107,7 @@ def fit(
         step_in_backward: whether Adam steps each weight within the backward pass, as soon as its gradient is known, and
             frees that: the gradients never lie in memory together. ``clip`` is then the largest norm of the gradient of
             each tensor alone, and a gradient that is not finite stops the step there, not as a whole. Where nothing is
-            clipped the run is the same (of small images, which else use autograd's own backward pass, to rounding). See
+            clipped the run is the same (to rounding, where it would have used autograd's own backward pass). See
             `bayesinv.inference.step_in_backward`.
         restart: whether to throw a former run in ``out`` away.
         show_progress: whether to show a bar with loss (nats per dimension), rate and time left.
@@ -181,6 +181,7 @@ class _Run:
         self.seed_train, self.seed_validation = (derived_seed(plan.seed, p) for p in ("training", "validation"))
         self.head_steps = 0
         self.stepping: StepInBackward | None = None
+        self.plainly = False
 
     def train(self, bar: Bar) -> History:
         plan, posterior = self.plan, self.posterior
@@ -197,7 +198,9 @@ class _Run:
         if "step_in_backward" in self.settings:
             self.stepping = StepInBackward(posterior, posterior.flow.map, optimizer, clip=plan.clip)
         wrapped, optimizer = self.fabric.setup(objective, optimizer)
-        posterior.to(self.fabric.device).train()
+        posterior.to(self.fabric.device)
+        self.plainly = self.stepping is None and self._keeps_little(objective, held)
+        posterior.train()
         state = Checkpoint(step=0, average=copied(posterior), best={}, history=History())
         load_checkpoint(self.folder, self.settings, posterior, optimizer, state)
         resumed = state.step
@@ -278,10 +281,18 @@ class _Run:
         return float(nll.detach()), sound
 
     def _pass(self) -> AbstractContextManager[None]:
-        """Around forward and backward pass: small images need no saving of memory, and train faster without."""
+        """Around forward and backward pass."""
         if self.stepping is not None:
             return self.stepping.within()
-        return plain() if is_small(self.posterior.flow.shape) else nullcontext()
+        return plain() if self.plainly else nullcontext()
+
+    def _keeps_little(self, objective: Objective, held: Bank) -> bool:
+        """Whether autograd would keep little of a joint step, told from a few pairs."""
+        n = min(len(held), 4)
+        u, c = (t[:n].to(self.fabric.device) for t in (held.x, held.c))
+        u, c = self.posterior.standardised(u), self.posterior.scaled(c)
+        self.posterior.eval()  # leaves running statistics and random numbers alone
+        return plain_fits(lambda: objective(u, c, False), _KEPT * n // self.plan.batch_size)
 
     def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
         plan, posterior = self.plan, self.posterior

@@ -29,7 +29,7 @@ from bayesinv.reversible.lu import LU
 from bayesinv.reversible.memory import MemoryReport, memory_report
 from bayesinv.reversible.on_part import OnPart
 from bayesinv.reversible.permute import Permute
-from bayesinv.reversible.plain import plain
+from bayesinv.reversible.plain import plain, plain_fits
 from bayesinv.reversible.replay import evaluate, graph
 from bayesinv.reversible.resnet_conditioner import ResNetConditioner
 from bayesinv.reversible.scales import arctan_scale, sigmoid_scale, tanh_scale
@@ -97,6 +97,7 @@ __all__ = [
     "jvp",
     "memory_report",
     "plain",
+    "plain_fits",
     "sigmoid_scale",
     "squeeze",
     "tanh_scale",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["is_plain", "plain"]
+__all__ = ["is_plain", "plain", "plain_fits"]
 
 _PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 
@@ -37,6 +37,40 @@ def plain() -> Iterator[None]:
         yield
     finally:
         _PLAIN.reset(before)
+
+
+def plain_fits(forward: Callable[[], object], limit: int) -> bool:
+    """Whether plain autograd would keep at most ``limit`` bytes of ``forward()`` for its backward pass.
+
+    That follows from shapes alone, and no more than ``limit`` is taken to find out. What two operations keep of one
+    tensor is counted twice, and so are weights.
+
+    Example:
+        >>> import torch
+        >>> from bayesinv.flows import glow
+        >>> x = torch.zeros(8, 1, 16, 16)
+        >>> [plain_fits(lambda: glow((1, 16, 16), levels=2, steps=n).log_prob(x), 4 * 2**20) for n in (1, 8)]
+        [True, False]
+    """
+    kept = 0
+
+    def counted(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        if kept > limit:
+            raise _TooMuchError
+        return tensor.detach()
+
+    with plain(), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(counted, lambda tensor: tensor):
+        try:
+            forward()
+        except _TooMuchError:
+            return False
+    return True
+
+
+class _TooMuchError(Exception):
+    pass
 
 
 def is_plain(*tensors: Tensor) -> bool:

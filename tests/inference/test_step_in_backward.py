@@ -28,9 +28,9 @@ SMALL: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def as_for_larger_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small ones pass autograd's own backward pass where no step is taken in it, the same to rounding only."""
+    """Where autograd keeps little, its own backward pass is used, the same to rounding only."""
     monkeypatch.setattr(training, "choose_temperature", lambda *args, **kwargs: 1.0)
-    monkeypatch.setattr(training, "is_small", lambda shape: False)
+    monkeypatch.setattr(training, "_KEPT", 0)
 
 
 def trained(

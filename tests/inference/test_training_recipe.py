@@ -20,6 +20,7 @@ from bayesinv.inference.plan import Plan
 from bayesinv.inference.temperature import choose_temperature
 from bayesinv.physics import ForwardModel, GaussianNoise
 from bayesinv.reversible import ActNorm, Chain, Householder, ShiftScale
+from bayesinv.reversible.plain import is_plain
 
 SMALL: dict[str, Any] = {
     "simulations": 32, "epochs": 2, "batch_size": 16, "validation": 4, "show_progress": False, "device": "cpu",
@@ -64,6 +65,29 @@ def test_a_common_bias_is_taken_away_last(monkeypatch: pytest.MonkeyPatch) -> No
     fit(posterior, problem, **SMALL)
     x, _, _ = problem.sample(32, derived_seed(0, "training"))
     assert torch.allclose(posterior.image_mean, x.mean() + 0.25)
+
+
+def test_the_layers_rebuild_their_inputs_where_autograd_would_keep_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[bool] = []
+    inner = Objective.forward
+
+    def noted(self: Objective, u: Tensor, c: Tensor, head_only: bool) -> tuple[Tensor, Tensor]:
+        if self.flow.training and torch.is_grad_enabled():
+            ways.append(is_plain(u))
+        return inner(self, u, c, head_only)
+
+    monkeypatch.setattr(Objective, "forward", noted)
+    trained = {}
+    for steps, limit in ((2, 2**28), (2, 2**16), (1, 2**16)):
+        monkeypatch.setattr(training, "_KEPT", limit)
+        problem, ways[:] = square_problem(8), []
+        posterior = tiny(problem, steps=steps, seed=1)
+        history = fit(posterior, problem, **SMALL)
+        assert len(set(ways)) == 1
+        trained[steps, limit] = ways[0], history.rows[-1]["heldout"]
+    assert [way for way, _ in trained.values()] == [True, False, False]
+    (_, plainly), (_, rebuilt), _ = trained.values()
+    assert plainly == pytest.approx(rebuilt, abs=1e-3)
 
 
 def test_the_heldout_loss_is_the_kept_weights_own(monkeypatch: pytest.MonkeyPatch) -> None:
