@@ -15,7 +15,8 @@ venv: $(VENV)/.installed ## the environment, made or brought up to date
 demo: venv ## the main job: train, sample, check, report (into runs/photoacoustic-line)
 	$(BIN)/bayesinv demo
 test: venv ## the everyday tests and every docstring's example
-	$(BIN)/python -m pytest -m '$(EVERYDAY)' --durations=10 --doctest-modules tests $(PACKAGES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m '$(EVERYDAY)' --durations=10 \
+	  --doctest-modules tests $(PACKAGES)
 test-all: venv docs ## the slow tests too, and the docs
 	$(BIN)/python -m pytest --doctest-modules tests $(PACKAGES)
 lint: venv ## style, types, and the floors that imports respect
