@@ -56,7 +56,7 @@ class Architecture:
             while space and levels < 3 and min(space) // 2 ** (levels + 1) >= last:
                 levels += 1
         hiddens = (hidden,) * levels if hidden else (64,) * levels if small or not space else (32, 48, 64)[:levels]
-        widths = (32, 48, 64) if small else (40, 64, 96)
+        widths = (32, 48, 64) if small else (48, 64, 96)
         return cls(
             shape=shape,
             summary_channels=summary_channels,

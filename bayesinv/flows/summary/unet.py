@@ -52,7 +52,7 @@ class UNet(nn.Module):
         out: int,
         *,
         rank: int,
-        widths: Sequence[int] = (40, 64, 96),
+        widths: Sequence[int] = (48, 64, 96),
         features: int = 24,
         linear_ends: bool = False,
     ) -> None:
