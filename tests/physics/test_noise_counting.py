@@ -33,7 +33,7 @@ def test_it_is_a_noise_and_a_forward_model_with_it_passes_the_checks(noise):
         (SignalDependentNoise(0.1, shot=2.0), lambda c: 0.01 * (1 + 2 * c)),
         (SignalDependentNoise(0.1, proportional=3.0), lambda c: 0.01 * (1 + 9 * c**2)),
     ],
-    ids=str,
+    ids=["Poisson", "white", "shot", "proportional"],
 )
 def test_mean_and_variance_are_what_was_said(noise, variance):
     level, count = torch.tensor([0.3, 1.0, 2.5], dtype=torch.float64), 40000
