@@ -90,7 +90,7 @@ RECIPES = {
         problem={"width": (0.8, 2.5)},  # retinal vessels are wider than most that grow
         build={"baseline": "cgls"},
         fit={
-            "simulations": 5568,
+            "simulations": 5400,
             "epochs": 5,
             "batch_size": 12,
             "validation": 60,

@@ -21,7 +21,7 @@ from bayesinv.seeding import normal, stream
 
 __all__ = ["choose_temperature"]
 
-_SAMPLES = 39  # the 90 % interval by ranks is then exact
+_SAMPLES = 19  # the least number of which the 90 % interval by ranks is exact
 _PAIRS = 60
 _GRID = (0.9, 0.93, 0.96, 0.98, 1.0, 1.02, 1.04, 1.06, 1.08, 1.1, 1.13, 1.16, 1.2)
 
