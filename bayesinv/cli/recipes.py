@@ -89,14 +89,7 @@ RECIPES = {
         ),
         problem={"width": (0.8, 2.5)},  # retinal vessels are wider than most that grow
         build={"baseline": "cgls"},
-        fit={
-            "simulations": 5400,
-            "epochs": 5,
-            "batch_size": 12,
-            "validation": 60,
-            "target_noise": (0.4, 0.1),
-            "head_fraction": 0.35,
-        },
+        fit={"simulations": 5120, "epochs": 7, "validation": 60, "target_noise": (0.4, 0.1), "head_fraction": 0.35},
     ),
     "seismic-poststack": Recipe(
         title="A seismic section from post-stack data",
