@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible.conditioners import Activation, check_condition, convolution, held, zeroed
+from bayesinv.reversible.conditioners import Activation, check_condition, convolution, held, relu, zeroed
 from bayesinv.reversible.strips import is_same_size
 
 __all__ = ["ResNetConditioner", "ResidualBlock"]
@@ -40,7 +40,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Of the shape of ``h (batch, width, *space)``."""
-        out: Tensor = h + self.second(self.activation(self.first(self.activation(h))))
+        hidden = self.first(self.activation(h))
+        hidden = relu(hidden) if self.activation is F.relu else self.activation(hidden)
+        out: Tensor = self.second(hidden).add_(h)
         return out
 
 

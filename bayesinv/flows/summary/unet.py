@@ -87,8 +87,10 @@ class UNet(nn.Module):
         for deepen, block in zip(self.deepen, self.down[1:], strict=True):
             kept.append(h)
             h = block(deepen(self.pool(h, 2)))
-        pyramid = [self.taps[-1](self.end(h))]
+        end = self.end(h)
+        pyramid = [self.taps[-1](end)]
         for i in reversed(range(len(self.up))):
-            h = self.up[i](kept[i] + F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest"))
-            pyramid.append(self.taps[i](self.end(h)))
-        return unsqueeze(self.head(self.end(h))), *reversed(pyramid)
+            h = self.up[i](F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest").add_(kept[i]))
+            end = self.end(h)
+            pyramid.append(self.taps[i](end))
+        return unsqueeze(self.head(end)), *reversed(pyramid)
