@@ -31,11 +31,11 @@ FIGURES = ("gap", "mean", "sd", "coverage", "covariance", "sliced Wasserstein")
 
 @dataclass(frozen=True)
 class Case:
-    """A problem, its summary, and the budget in epochs of 250 steps."""
+    """A problem, its summary (`None`: the default), and the budget in epochs of 250 steps."""
 
     problem: str
     size: int = 16
-    summary: Summary = "cgls"
+    summary: Summary | None = None
     epochs: int = 24
 
 

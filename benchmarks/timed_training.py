@@ -13,7 +13,7 @@ __all__ = ["trained"]
 
 
 def trained(
-    problem: Problem, summary: Summary, *, seed: int, epochs: int, folder: Path, device: str, small: bool
+    problem: Problem, summary: Summary | None, *, seed: int, epochs: int, folder: Path, device: str, small: bool
 ) -> tuple[Posterior, float]:
     """The posterior, and the seconds of all attempts together; a finished one is read from its folder."""
     posterior = Posterior.build(problem, summary=summary, seed=seed)

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     for seed in read.seeds:
         folder = (report.options.out if small else read.runs) / "two_modes" / str(seed)
         posterior, seconds = trained(
-            problem, "cgls", seed=seed, epochs=read.epochs, folder=folder, device=report.options.device, small=small
+            problem, None, seed=seed, epochs=read.epochs, folder=folder, device=report.options.device, small=small
         )
         weights, places = mode_weights(
             posterior, problem, observations=4 if small else 50, samples=50 if small else 1000
