@@ -83,7 +83,8 @@ class ActNorm(Reversible):
                 grads[self.bias] = of_bias
             return grads
 
-        return Matrix(scale.diag(), scale.reciprocal().diag(), self.bias.detach(), self.log_scale.detach().sum(), pull)
+        bias, logdet = self.bias.detach(), self.log_scale.detach().sum()
+        return Matrix(scale.diag(), lambda: scale.reciprocal().diag(), bias, logdet, pull)
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         self._initialise(x, inverted=False)

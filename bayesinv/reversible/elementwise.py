@@ -118,13 +118,16 @@ class Affine(Elementwise):
 
     def _parts(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         first, shift = raw.chunk(2, 1)
+        return self._scaled(first), shift
+
+    def _scaled(self, first: Tensor) -> Tensor:
         if self.scale is None:
             log_scale = self.bound * torch.tanh(first / self.bound)
-            return log_scale + self.centre if self.centre else log_scale, shift
+            return log_scale + self.centre if self.centre else log_scale
         log_scale = self.scale(first)
         if log_scale.shape != first.shape:
             raise ValueError(f"expected a scale of shape {tuple(first.shape)}, got {tuple(log_scale.shape)}")
-        return log_scale, shift
+        return log_scale
 
     def _with_slope(self, raw: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
         """Log-scale, shift, and the product of a gradient with ``s'(r)``."""
@@ -132,18 +135,18 @@ class Affine(Elementwise):
             log_scale, shift = self._parts(raw)
             tanh = (log_scale - self.centre) / self.bound
             return log_scale, shift, lambda grad: _tanh_gradient(grad, tanh)
+        first, shift = raw.detach().chunk(2, 1)
         with torch.enable_grad():
-            leaf = raw.detach().requires_grad_()
-            log_scale, shift = self._parts(leaf)
-        first = leaf.shape[1] // 2
+            leaf = first.requires_grad_()
+            log_scale = self._scaled(leaf)
 
         def pull(grad: Tensor) -> Tensor:
             if not log_scale.requires_grad:
                 return torch.zeros_like(grad)
             (found,) = torch.autograd.grad(log_scale, leaf, grad)
-            return found[:, :first]
+            return found
 
-        return log_scale.detach(), shift.detach(), pull
+        return log_scale.detach(), shift, pull
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,15 @@ class LU(Reversible):
         return self.sign * self.factors.diagonal().exp()
 
     def _weight(self) -> Tensor:
-        lower, upper = self._triangles()
-        return (lower @ upper)[self.order]
+        return self._product(*self._triangles())
 
     def _weight_inverse(self) -> Tensor:
-        lower, upper = self._triangles()
+        return self._solved(*self._triangles())
+
+    def _product(self, lower: Tensor, upper: Tensor) -> Tensor:
+        return (lower @ upper)[self.order]
+
+    def _solved(self, lower: Tensor, upper: Tensor) -> Tensor:
         unit = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
         inverse = torch.linalg.solve_triangular(lower, unit, upper=False, unitriangular=True)
         solved: Tensor = torch.linalg.solve_triangular(upper, inverse, upper=True)
@@ -100,7 +104,7 @@ class LU(Reversible):
             x, grad_x = rows @ self._weight_inverse().T, grad_rows @ self._weight()
             grads: Gradients = {}
             if self.factors.requires_grad:
-                grads = self._gradients(grad_rows.T @ x, math.prod(y.shape[2:]) * grad_logdet.sum())
+                grads = self._gradients(*self._triangles(), grad_rows.T @ x, math.prod(y.shape[2:]) * grad_logdet.sum())
         return as_image(x, y), as_image(grad_x, y), None, grads
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
@@ -109,25 +113,24 @@ class LU(Reversible):
             y, grad_y = rows @ self._weight().T, grad_rows @ self._weight_inverse()
             grads: Gradients = {}
             if self.factors.requires_grad:
-                grads = self._gradients(-grad_y.T @ rows, -math.prod(x.shape[2:]) * grad_logdet.sum())
+                grads = self._gradients(*self._triangles(), -grad_y.T @ rows, -math.prod(x.shape[2:]) * grad_logdet.sum())
         return as_image(y, x), as_image(grad_y, x), None, grads
 
     def _has_matrix(self) -> bool:
         return True
 
     def _matrix(self) -> Matrix:
-        factors = self.factors.detach()
+        factors, triangles = self.factors.detach(), [part.detach() for part in self._triangles()]
 
         def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            return self._gradients(of_matrix.T, of_logdet) if self.factors.requires_grad else {}
+            return self._gradients(*triangles, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
 
-        weight, inverse = self._weight().detach(), self._weight_inverse().detach()
-        return Matrix(weight.T, inverse.T, factors.new_zeros(len(factors)), factors.diagonal().sum(), pull)
+        bias, logdet = factors.new_zeros(len(factors)), factors.diagonal().sum()
+        return Matrix(self._product(*triangles).T, lambda: self._solved(*triangles).T, bias, logdet, pull)
 
-    def _gradients(self, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
+    def _gradients(self, lower: Tensor, upper: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
         """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""
-        lower, upper = self._triangles()
         grad_product = grad_weight[self.order.argsort()]
         grad_lower, grad_upper = grad_product @ upper.T, lower.T @ grad_product
-        on_diagonal = self._s() * grad_upper.diagonal() + grad_sum
+        on_diagonal = upper.diagonal() * grad_upper.diagonal() + grad_sum
         return {self.factors: grad_lower.tril(-1) + grad_upper.triu(1) + torch.diag(on_diagonal)}

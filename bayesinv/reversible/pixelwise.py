@@ -31,10 +31,10 @@ PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
 
 
 class Matrix(NamedTuple):
-    """``M``, its inverse, ``b``, ``l``, and the parameters' gradients from those of ``M``, ``b`` and ``l``."""
+    """``M``, what computes its inverse, ``b``, ``l``, and the parameters' gradients from those of these."""
 
     matrix: Tensor
-    inverse: Tensor
+    inverse: Callable[[], Tensor]
     bias: Tensor
     logdet: Tensor
     pull: PullMatrix
@@ -54,16 +54,15 @@ class Run:
         """Those of all maps."""
         return chain.from_iterable(one.parameters() for one in self.maps)
 
-    def _parts(self) -> tuple[list[Matrix], list[tuple[Tensor, Tensor]], Tensor]:
-        """The maps' matrices, ``M`` and ``b`` of the first ones, then two, ... up to all, and the inverse of all."""
+    def _parts(self) -> tuple[list[Matrix], list[tuple[Tensor, Tensor]]]:
+        """The maps' matrices, and ``M`` and ``b`` of the first one, of two, ... up to all."""
         parts: list[Matrix] = [one._matrix() for one in self.maps]  # type: ignore[operator]
-        matrix, inverse, bias = parts[0].matrix, parts[0].inverse, parts[0].bias
+        matrix, bias = parts[0].matrix, parts[0].bias
         first = [(matrix, bias)]
         for part in parts[1:]:
-            matrix, inverse = matrix @ part.matrix, part.inverse @ inverse
-            bias = torch.addmv(part.bias, part.matrix.T, bias)
+            matrix, bias = matrix @ part.matrix, torch.addmv(part.bias, part.matrix.T, bias)
             first.append((matrix, bias))
-        return parts, first, inverse
+        return parts, first
 
     def _one_by_one(self, x: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor]:
         """As differentiable torch."""
@@ -77,7 +76,7 @@ class Run:
         if looked_into():
             return self._one_by_one(x, inverted=False)
         with full_precision(x):
-            parts, first, _ = self._parts()
+            parts, first = self._parts()
             matrix, bias = first[-1]
             y = as_image(torch.addmm(bias, as_rows(x, len(matrix)), matrix), x)
         return y, _logdet(parts, x)
@@ -86,7 +85,8 @@ class Run:
         if looked_into():
             return self._one_by_one(y, inverted=True)
         with full_precision(y):
-            parts, first, inverse = self._parts()
+            parts, first = self._parts()
+            inverse = _inverse(parts)
             x = as_image(_without(first[-1][1], as_rows(y, len(inverse)), inverse), y)
         return x, -_logdet(parts, y)
 
@@ -104,7 +104,8 @@ class Run:
     def _back(self, y: Tensor, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool) -> Backward:
         """Some rows at a time, which stay in the cache; in place where ``owned``."""
         with full_precision(y):
-            parts, first, inverse = self._parts()
+            parts, first = self._parts()
+            inverse = _inverse(parts)
             matrix, bias = first[-1]
             rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
             x, grad_x = (rows, grad_rows) if owned else (torch.empty_like(rows), torch.empty_like(grad_rows))
@@ -124,6 +125,14 @@ class Run:
             of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum() * (-1 if inverted else 1)
             grads = _gradients(parts, first, of_matrix, of_bias, of_logdet)
         return as_image(x, y), as_image(grad_x, y), None, grads
+
+
+def _inverse(parts: list[Matrix]) -> Tensor:
+    """``M^{-1}`` of all."""
+    found = parts[0].inverse()
+    for part in parts[1:]:
+        found = part.inverse() @ found
+    return found
 
 
 def _without(bias: Tensor, rows: Tensor, inverse: Tensor) -> Tensor:

@@ -134,7 +134,8 @@ def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_lo
 
 def _state(layer: Reversible) -> list[tuple[int, int]]:
     """Identity and version of each parameter: the input can be rebuilt with the same ones only."""
-    return [(id(p), p._version) for p in layer.parameters()]
+    parameters = [p for part in layer.modules() for p in part._parameters.values()]  # twice as fast as its own list
+    return [(id(p), p._version) for p in parameters if p is not None]
 
 
 class _Once(torch.autograd.Function):

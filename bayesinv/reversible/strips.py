@@ -69,11 +69,15 @@ def pulled(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, w
     found: tuple[Tensor | None, Tensor | None]
     if x.ndim == 2:
         found = (grad @ old if need[0] else None, grad.T @ x if need[1] else None)
-    elif _on_products(x) and (x.ndim == 5 or x.shape[1] >= 4 * len(weight)):
+    elif x.ndim == 5 and _on_products(x):
         found = products(x, old, grad, _pads(layer, pad), need)
     else:  # apart, which is faster on CPUs than both at once
         pads = _pads(layer, pad)
-        found = (_library(x, old, grad, pads, 0, need[0]), _library(x, old, grad, pads, 1, need[1]))
+        of_x = _library(x, old, grad, pads, 0, need[0])
+        if need[1] and old[0, 0].numel() > 1 and _on_products(x) and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(old)):
+            found = of_x, products(x, old, grad, pads, (False, True))[1]  # of wide images and few outputs
+        else:
+            found = of_x, _library(x, old, grad, pads, 1, need[1])
     if found[1] is not None:
         add_gradients(grads, {weight: found[1].to(weight.dtype)})
     return found[0]  # type: ignore[return-value]

@@ -29,6 +29,14 @@ _CACHE = 8 * 2**20  # bytes of hidden layers that a CPU holds near to its cores
 _GRAPH = 4 * _CACHE  # where autograd evaluates: smaller tiles are slower there, by a tenth to a fifth
 
 
+class Seen(NamedTuple):
+    """Of a network: reach, footprint, and the evaluation with hand-written gradients if nothing has been changed."""
+
+    reach: int | None
+    footprint: int | None
+    by_hand: ByHand | None
+
+
 class Tile(NamedTuple):
     """Samples, the rows of the output, and how many more rows of the input there are before and after these."""
 
@@ -107,12 +115,16 @@ def tiles(network: nn.Module, a: Tensor) -> list[Tile]:
         ...     [(t.rows, t.before, t.after) for t in tiles(network, torch.zeros(1, 1, 20))]
         [(slice(0, 10, None), 0, 1), (slice(10, 20, None), 1, 0)]
     """
+    return _tiles(_seen(network, a.ndim - 2), a)
+
+
+def _tiles(seen: Seen, a: Tensor) -> list[Tile]:
     batch, rows = a.shape[0], a.shape[2] if a.ndim > 2 else 1
-    reach, footprint = _described(network, a.ndim - 2)
+    reach, footprint, by_hand = seen
     if reach is None or footprint is None:
         return [Tile(slice(0, batch), slice(0, rows))]
     of_row = footprint * math.prod(a.shape[3:]) * a.element_size()
-    budget = _budget(a.device, _CACHE if _by_hand(network, a.ndim - 2) else _GRAPH)
+    budget = _budget(a.device, _GRAPH if by_hand is None else _CACHE)
     samples = budget // (of_row * rows)
     if samples >= 1 or a.ndim == 2:
         return [Tile(slice(i, j), slice(0, rows)) for i, j in _even(batch, max(1, samples))]
@@ -170,7 +182,8 @@ def _plan(network: nn.Module, a: Tensor, own: Tensor | None) -> tuple[list[Tile]
     """The tiles, and the evaluation by hand; a condition of another space than ``a`` is the network's own affair."""
     if own is not None and own.shape[2:] != a.shape[2:]:
         return [Tile(slice(0, a.shape[0]), slice(0, a.shape[2] if a.ndim > 2 else 1))], None
-    return tiles(network, a), _by_hand(network, a.ndim - 2)
+    seen = _seen(network, a.ndim - 2)
+    return _tiles(seen, a), seen.by_hand
 
 
 def _beside(tile: Tile, own: Tensor, a: Tensor) -> Tensor:
@@ -191,30 +204,20 @@ def _opened(
     return tile.cropped(out), lambda grad: pull(tile.embedded(grad, shape))
 
 
-def _described(network: nn.Module, rank: int) -> tuple[int | None, int | None]:
-    """Its reach and footprint, where it tells them or they can be seen."""
-    from bayesinv.reversible.sequential import is_plain_network, margins
+def _seen(network: nn.Module, rank: int) -> Seen:
+    """What a network tells of itself, or what can be seen."""
+    from bayesinv.reversible.sequential import evaluated_in_order, is_plain_network, margins
 
     if is_plain_network(network, rank):
-        return margins(network)
-    built = getattr(type(network), "is_built", None)  # with other layers inside the reach may be another one
-    if built is not None and not built(network):
-        return None, None
-    found = getattr(network, "reach", None), getattr(network, "footprint", None)
-    return found if all(isinstance(number, int) for number in found) else (None, None)
-
-
-def _by_hand(network: nn.Module, rank: int) -> ByHand | None:
-    """The network's own evaluation with hand-written gradients, where it has one and nothing has been changed in it."""
-    from bayesinv.reversible.sequential import evaluated_in_order, is_plain_network
-
-    if is_plain_network(network, rank):
-        return evaluated_in_order
+        return Seen(*margins(network), evaluated_in_order)
     kind: Any = type(network)
-    if not hasattr(kind, "by_hand") or not kind.is_as_written(network):
-        return None
-    found: ByHand = kind.by_hand
-    return found
+    by_hand: ByHand | None = kind.by_hand if hasattr(kind, "by_hand") and kind.is_as_written(network) else None
+    if by_hand is None and hasattr(kind, "is_built") and not kind.is_built(network):
+        return Seen(None, None, None)  # with other layers inside the reach may be another one
+    reach, footprint = getattr(network, "reach", None), getattr(network, "footprint", None)
+    if not (isinstance(reach, int) and isinstance(footprint, int)):
+        reach = footprint = None
+    return Seen(reach, footprint, by_hand)
 
 
 def _even(total: int, largest: int) -> list[tuple[int, int]]:
