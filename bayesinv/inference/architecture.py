@@ -118,7 +118,7 @@ def build_networks(
     elif rank:
         network = UNet(
             images, 2 * channels, rank=rank, widths=design.widths, features=design.features,
-            linear_ends=design.linear,
+            linear_ends=design.linear, space=design.shape[1:] if design.linear else None,
         )  # fmt: skip
     else:
         network = RegressedSummary(images, channels, design.features)

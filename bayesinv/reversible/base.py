@@ -26,6 +26,7 @@ from bayesinv.reversible.gradients import (
     present,
     storages,
 )
+from bayesinv.reversible.heap import steady_heap
 from bayesinv.reversible.plain import is_plain
 from bayesinv.reversible.rebuild import Pass, Rebuild
 from bayesinv.reversible.tape import Tape, written_by
@@ -145,6 +146,8 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
     for part in flat:
         if part.shape[0] != x.shape[0]:
             raise ValueError(f"expected a condition with batch size {x.shape[0]}, got one of shape {tuple(part.shape)}")
+    if x.is_cpu:
+        steady_heap()
     parameters = [p for p in layer.parameters() if p.requires_grad]
     looked_into = is_plain(x, *flat, *parameters)
     if not looked_into and torch.is_grad_enabled() and (parameters or any(t.requires_grad for t in (x, *flat))):

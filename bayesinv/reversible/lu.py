@@ -72,12 +72,6 @@ class LU(Reversible):
     def _s(self) -> Tensor:
         return self.sign * self.factors.diagonal().exp()
 
-    def _weight(self) -> Tensor:
-        return self._product(*self._triangles())
-
-    def _weight_inverse(self) -> Tensor:
-        return self._solved(*self._triangles())
-
     def _product(self, lower: Tensor, upper: Tensor) -> Tensor:
         return (lower @ upper)[self.order]
 
@@ -92,41 +86,46 @@ class LU(Reversible):
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(x):
-            return as_image(as_rows(x, len(self.sign)) @ self._weight().T, x), self._logdet(x)
+            return as_image(as_rows(x, len(self.sign)) @ self._product(*self._triangles()).T, x), self._logdet(x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(y):
-            return as_image(as_rows(y, len(self.sign)) @ self._weight_inverse().T, y), -self._logdet(y)
+            return as_image(as_rows(y, len(self.sign)) @ self._solved(*self._triangles()).T, y), -self._logdet(y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         with full_precision(y):
             rows, grad_rows = as_rows(y, len(self.sign)), as_rows(grad_y, len(self.sign))
-            x, grad_x = rows @ self._weight_inverse().T, grad_rows @ self._weight()
+            lower, upper = self._triangles()
+            x, grad_x = rows @ self._solved(lower, upper).T, grad_rows @ self._product(lower, upper)
             grads: Gradients = {}
             if self.factors.requires_grad:
-                grads = self._gradients(*self._triangles(), grad_rows.T @ x, math.prod(y.shape[2:]) * grad_logdet.sum())
+                of_logs = math.prod(y.shape[2:]) * grad_logdet.sum()
+                grads = self._gradients(lower, upper, grad_rows.T @ x, of_logs)
         return as_image(x, y), as_image(grad_x, y), None, grads
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         with full_precision(x):
             rows, grad_rows = as_rows(x, len(self.sign)), as_rows(grad_x, len(self.sign))
-            y, grad_y = rows @ self._weight().T, grad_rows @ self._weight_inverse()
+            lower, upper = self._triangles()
+            y, grad_y = rows @ self._product(lower, upper).T, grad_rows @ self._solved(lower, upper)
             grads: Gradients = {}
             if self.factors.requires_grad:
-                grads = self._gradients(*self._triangles(), -grad_y.T @ rows, -math.prod(x.shape[2:]) * grad_logdet.sum())
+                of_logs = -math.prod(x.shape[2:]) * grad_logdet.sum()
+                grads = self._gradients(lower, upper, -grad_y.T @ rows, of_logs)
         return as_image(y, x), as_image(grad_y, x), None, grads
 
     def _has_matrix(self) -> bool:
         return True
 
     def _matrix(self) -> Matrix:
-        factors, triangles = self.factors.detach(), [part.detach() for part in self._triangles()]
+        factors, (lower, upper) = self.factors.detach(), self._triangles()
+        lower, upper = lower.detach(), upper.detach()
 
         def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            return self._gradients(*triangles, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
+            return self._gradients(lower, upper, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
 
         bias, logdet = factors.new_zeros(len(factors)), factors.diagonal().sum()
-        return Matrix(self._product(*triangles).T, lambda: self._solved(*triangles).T, bias, logdet, pull)
+        return Matrix(self._product(lower, upper).T, lambda: self._solved(lower, upper).T, bias, logdet, pull)
 
     def _gradients(self, lower: Tensor, upper: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
         """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bayesinv.flows.summary.local import LocalLinear
 from bayesinv.reversible import convolution, squeeze, unsqueeze
 from bayesinv.reversible.conditioners import Activation
 from bayesinv.reversible.resnet_conditioner import ResidualBlock
@@ -35,6 +36,8 @@ class UNet(nn.Module):
         features: channels of each level's condition.
         linear_ends: whether head and conditions are read off the trunk itself rather than its positive part: there is
             then a linear path from the input to all of them, beside which the residual blocks only correct.
+        space: the sizes of the spatial axes, if they are fixed: the shifts then have a `LocalLinear` path from the
+            input, and head and conditions a bias of their own at every pixel.
 
     Source: Ronneberger et al., 2015, arXiv 1505.04597; jointly trained summaries: Radev et al., BayesFlow, 2020,
     arXiv 2003.06281.
@@ -55,6 +58,7 @@ class UNet(nn.Module):
         widths: Sequence[int] = (48, 64, 96),
         features: int = 24,
         linear_ends: bool = False,
+        space: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.end: Activation = nn.Identity() if linear_ends else F.relu
@@ -71,6 +75,12 @@ class UNet(nn.Module):
         self.head = convolution(widths[0], out * 2**rank, kernel=3, rank=rank)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
+        self.local = None if space is None else LocalLinear(channels, out // 2, space=space)
+        sizes = [] if space is None else [[size // 2**level for size in space] for level in range(len(widths) + 1)]
+        widths_out = [out // 2, *[features] * len(widths)]  # of the head the scales; the shifts have one in `local`
+        self.places = nn.ParameterList(
+            torch.zeros(width, *size) for width, size in zip(widths_out, sizes, strict=False)
+        )
 
     def forward(self, c: Tensor) -> tuple[Tensor, ...]:
         """The pyramid ``(head, f_1, ..., f_L)`` of the channels ``c (batch, channels, *space)``.
@@ -81,7 +91,7 @@ class UNet(nn.Module):
         block = 2 ** len(self.taps)
         if any(size % block for size in c.shape[2:]):
             raise ValueError(f"expected spatial sizes that are multiples of {block}, got {tuple(c.shape[2:])}")
-        c = squeeze(c)
+        given, c = c, squeeze(c)
         h = self.down[0](self.enter(c.contiguous(memory_format=torch.channels_last) if c.ndim == 4 else c))
         kept: list[Tensor] = []
         for deepen, block in zip(self.deepen, self.down[1:], strict=True):
@@ -93,4 +103,10 @@ class UNet(nn.Module):
             h = self.up[i](F.interpolate(self.rise[i](h), scale_factor=2.0, mode="nearest").add_(kept[i]))
             end = self.end(h)
             pyramid.append(self.taps[i](end))
-        return unsqueeze(self.head(end)), *reversed(pyramid)
+        pyramid.append(unsqueeze(self.head(end)))
+        found = pyramid[::-1]
+        if self.local is not None:
+            raw, shift = found[0].chunk(2, 1)
+            found[0] = torch.cat([raw + self.places[0], shift + self.local(given)], 1)
+            found[1:] = [part + place for part, place in zip(found[1:], list(self.places)[1:], strict=True)]
+        return tuple(found)
