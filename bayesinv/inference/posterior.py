@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bayesinv.flows import Flow, RegressedSummary
+from bayesinv.flows import Flow, RegressedSummary, UNet
 from bayesinv.inference.architecture import Architecture, build_networks, describe_custom
 from bayesinv.inference.bank import derived_seed
 from bayesinv.inference.baseline import Baseline, check_baseline, reconstruct
@@ -188,7 +188,7 @@ class Posterior(nn.Module):
         self.image_scale.copy_(x.std(over))
         if self.summary != "unrolled":
             self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
-        if isinstance(self.summary_network, RegressedSummary):
+        if isinstance(self.summary_network, (RegressedSummary, UNet)):
             self.summary_network.regress(self.scaled(c), self.standardised(x))
         elif isinstance(self.summary_network, UnrolledSummary):
             self.summary_network.mean.copy_(x.mean())

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bayesinv.flows import UNet
 from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
@@ -50,6 +51,7 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
+_FIRST = 32768  # pairs
 _KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
@@ -191,7 +193,7 @@ class _Run:
                 posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y, start=posterior.fiducial
             )
             posterior.record["baseline"] = {**tuned, "tuned": True}
-        self._normalise(bank if bank is not None else held)
+        self._normalise(bank or self._first_look(bar) or held)
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
         optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
@@ -244,6 +246,17 @@ class _Run:
             fiducial=self.posterior.fiducial, affine=self.posterior.affine, advance=bar.advance,
         )  # fmt: skip
         return bank, held
+
+    def _first_look(self, bar: Bar) -> Bank | None:
+        """Pairs from which the linear path of the summary network of small images is set."""
+        network = self.posterior.summary_network
+        if not isinstance(network, UNet) or network.local is None:
+            return None
+        bar.start("simulating", _FIRST)
+        return simulate_bank(
+            self.problem, self.posterior.summary, _FIRST, derived_seed(self.plan.seed, "first look"),
+            fiducial=self.posterior.fiducial, affine=self.posterior.affine, keep_data=False, advance=bar.advance,
+        )  # fmt: skip
 
     def _normalise(self, bank: Bank) -> None:
         posterior = self.posterior

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 __all__ = ["LocalLinear"]
 
+_CHUNK = 256
+
 
 class LocalLinear(nn.Module):
     """Zero at the start; neighbours beyond the edges count as zero.
@@ -42,12 +44,45 @@ class LocalLinear(nn.Module):
 
     def forward(self, c: Tensor) -> Tensor:
         """``(batch, channels, *space)`` to ``(batch, out, *space)``."""
+        numbers, out = self.weight.shape[-2:]
+        found = torch.bmm(self._near(c), self.weight.view(-1, numbers, out) * numbers**-0.5)
+        return found.permute(1, 2, 0).reshape(len(c), out, *self.space) + self.bias
+
+    def _near(self, c: Tensor) -> Tensor:
+        """The neighbourhood of every pixel, ``(pixels, batch, numbers)``."""
         if tuple(c.shape[2:]) != self.space:
             raise ValueError(f"expected images of {self.space} pixels, got some of {tuple(c.shape[2:])}")
-        rank, (numbers, out) = len(self.space), self.weight.shape[-2:]
+        rank = len(self.space)
         near = F.pad(c, [self.kernel // 2] * 2 * rank)
         for axis in range(rank):
             near = near.unfold(2 + axis, self.kernel, 1)
-        near = near.movedim(1, 1 + rank).flatten(1, rank).flatten(2).transpose(0, 1)  # (pixels, batch, numbers)
-        found = torch.bmm(near, self.weight.view(-1, numbers, out) * numbers**-0.5)
-        return found.permute(1, 2, 0).reshape(len(c), out, *self.space) + self.bias
+        return near.movedim(1, 1 + rank).flatten(1, rank).flatten(2).transpose(0, 1)
+
+    @torch.no_grad()
+    def regress(self, c: Tensor, x: Tensor) -> None:
+        """Sets weights and bias to the least-squares estimate of ``x (n, out, *space)``, both of order one.
+
+        A ridge of a millionth keeps it finite where neighbours depend on each other. From ``20 numbers`` pairs on the
+        error is a fifth of the residuals or less; with fewer nothing is done, nor where weights have been learnt.
+
+        Example:
+            >>> import torch
+            >>> layer, c = LocalLinear(1, 1, space=(6,), kernel=3), torch.randn(100, 1, 6)
+            >>> layer.regress(c, c.roll(1, 2) + 2)
+            >>> bool((layer(c) - c.roll(1, 2) - 2)[:, :, 1:].abs().max() < 1e-3)
+            True
+        """
+        numbers = self.weight.shape[-2]
+        if len(c) < 20 * numbers or bool(self.weight.any()):
+            return
+        unit = torch.eye(numbers + 1, dtype=torch.float64, device=c.device)
+        gram, cross = 1e-6 * unit, 0 * unit[:, :1]
+        for start in range(0, len(c), _CHUNK):
+            near = self._near(c[start : start + _CHUNK].double())
+            rows = torch.cat([near, torch.ones_like(near[..., :1])], 2).transpose(1, 2)  # (pixels, numbers + 1, batch)
+            wanted = x[start : start + _CHUNK].double().flatten(2).permute(2, 0, 1)
+            gram = gram + rows @ rows.transpose(1, 2) / len(c)
+            cross = cross + rows @ wanted / len(c)
+        found = torch.linalg.solve(gram, cross)
+        self.weight.copy_(found[:, :-1].reshape(self.weight.shape) * numbers**0.5)
+        self.bias.copy_(found[:, -1].T.reshape(self.bias.shape))

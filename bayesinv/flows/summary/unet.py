@@ -110,3 +110,8 @@ class UNet(nn.Module):
             found[0] = torch.cat([raw + self.places[0], shift + self.local(given)], 1)
             found[1:] = [part + place for part, place in zip(found[1:], list(self.places)[1:], strict=True)]
         return tuple(found)
+
+    def regress(self, c: Tensor, x: Tensor) -> None:
+        """Sets the `LocalLinear` path, if there is one, to the least-squares estimate of ``x`` from ``c``."""
+        if self.local is not None:
+            self.local.regress(c, x)
