@@ -51,7 +51,7 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
-_FIRST = 32768  # pairs
+_FIRST = 32768  # pairs, or a fifth of those of the training
 _KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
@@ -248,13 +248,13 @@ class _Run:
         return bank, held
 
     def _first_look(self, bar: Bar) -> Bank | None:
-        """Pairs from which the linear path of the summary network of small images is set."""
-        network = self.posterior.summary_network
-        if not isinstance(network, UNet) or network.local is None:
+        """Pairs from which the linear path of the summary network of small images is set, if fresh ones are drawn."""
+        network, count = self.posterior.summary_network, min(_FIRST, self.plan.steps * self.plan.batch_size // 5)
+        if not isinstance(network, UNet) or network.local is None or count < self.plan.validation:
             return None
-        bar.start("simulating", _FIRST)
+        bar.start("simulating", count)
         return simulate_bank(
-            self.problem, self.posterior.summary, _FIRST, derived_seed(self.plan.seed, "first look"),
+            self.problem, self.posterior.summary, count, derived_seed(self.plan.seed, "first look"),
             fiducial=self.posterior.fiducial, affine=self.posterior.affine, keep_data=False, advance=bar.advance,
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ A convolution is the same everywhere; what the data say of an image is not where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 
 __all__ = ["LocalLinear"]
 
-_CHUNK = 256
+_NUMBERS = 128  # in a neighbourhood
+_CHUNK = 2**24  # numbers at once
 
 
 class LocalLinear(nn.Module):
@@ -23,7 +25,7 @@ class LocalLinear(nn.Module):
         channels: input channels.
         out: output channels.
         space: sizes of the 1 to 3 spatial axes, which are fixed.
-        kernel: size of the neighbourhood along each axis.
+        kernel: size of the neighbourhood along each axis; by default as many pixels as make 128 numbers, 31 at most.
 
     Source: LeCun, Generalization and network design strategies, 1989 (local connections without shared weights).
 
@@ -36,10 +38,13 @@ class LocalLinear(nn.Module):
         torch.Size([5, 2, 4, 6])
     """
 
-    def __init__(self, channels: int, out: int, *, space: Sequence[int], kernel: int = 7) -> None:
+    def __init__(self, channels: int, out: int, *, space: Sequence[int], kernel: int | None = None) -> None:
         super().__init__()
+        rank = len(space)
+        if kernel is None:
+            kernel = max(k for k in range(3, 32, 2) if k == 3 or channels * k**rank <= _NUMBERS)
         self.space, self.kernel = tuple(space), kernel
-        self.weight = nn.Parameter(torch.zeros(*self.space, channels * kernel ** len(self.space), out))
+        self.weight = nn.Parameter(torch.zeros(*self.space, channels * kernel**rank, out))
         self.bias = nn.Parameter(torch.zeros(out, *self.space))
 
     def forward(self, c: Tensor) -> Tensor:
@@ -75,14 +80,15 @@ class LocalLinear(nn.Module):
         numbers = self.weight.shape[-2]
         if len(c) < 20 * numbers or bool(self.weight.any()):
             return
-        unit = torch.eye(numbers + 1, dtype=torch.float64, device=c.device)
-        gram, cross = 1e-6 * unit, 0 * unit[:, :1]
-        for start in range(0, len(c), _CHUNK):
-            near = self._near(c[start : start + _CHUNK].double())
+        gram = 1e-6 * torch.eye(numbers + 1, dtype=torch.float64, device=c.device).repeat(math.prod(self.space), 1, 1)
+        cross = torch.zeros_like(gram[..., : self.weight.shape[-1]])
+        size = max(1, _CHUNK // gram[..., 0].numel())
+        for start in range(0, len(c), size):
+            near = self._near(c[start : start + size].double())
             rows = torch.cat([near, torch.ones_like(near[..., :1])], 2).transpose(1, 2)  # (pixels, numbers + 1, batch)
-            wanted = x[start : start + _CHUNK].double().flatten(2).permute(2, 0, 1)
-            gram = gram + rows @ rows.transpose(1, 2) / len(c)
-            cross = cross + rows @ wanted / len(c)
+            wanted = x[start : start + size].double().flatten(2).permute(2, 0, 1)
+            gram.baddbmm_(rows, rows.transpose(1, 2), alpha=1 / len(c))
+            cross.baddbmm_(rows, wanted, alpha=1 / len(c))
         found = torch.linalg.solve(gram, cross)
-        self.weight.copy_(found[:, :-1].reshape(self.weight.shape) * numbers**0.5)
+        self.weight.copy_(found[:, :-1].reshape(self.weight.shape) * math.sqrt(numbers))
         self.bias.copy_(found[:, -1].T.reshape(self.bias.shape))
