@@ -225,7 +225,7 @@ def test_a_second_fit_goes_on_from_the_first() -> None:
     gently = {"epochs": 1, "simulations": 160, "head_fraction": 0.0, "learning_rate": 1e-4}
     second = fit(posterior, problem, **SMALL | gently)
     assert second.rows[0]["heldout"] < first.rows[0]["heldout"] - 0.02
-    assert fit(tiny(problem), problem, **SMALL | gently).rows[0]["heldout"] > first.rows[0]["heldout"] + 0.5
+    assert fit(tiny(problem), problem, **SMALL | gently).rows[0]["heldout"] > second.rows[0]["heldout"] + 0.3
 
 
 def test_fresh_pairs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

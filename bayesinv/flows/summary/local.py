@@ -42,7 +42,8 @@ class LocalLinear(nn.Module):
         super().__init__()
         rank = len(space)
         if kernel is None:
-            kernel = max(k for k in range(3, 32, 2) if k == 3 or channels * k**rank <= _NUMBERS)
+            most = min(31, 2 * max(space) - 1)
+            kernel = max(k for k in range(3, most + 3, 2) if k == 3 or (k <= most and channels * k**rank <= _NUMBERS))
         self.space, self.kernel = tuple(space), kernel
         self.weight = nn.Parameter(torch.zeros(*self.space, channels * kernel**rank, out))
         self.bias = nn.Parameter(torch.zeros(out, *self.space))
