@@ -51,7 +51,7 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
-_FIRST = 32768  # pairs, or a fifth of those of the training
+_FIRST = 65536  # pairs, or a third of those of the training
 _KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
@@ -90,7 +90,8 @@ def fit(
         posterior: what to train, of the same problem.
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
-            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps).
+            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Small images have a linear path
+            that is set by least squares, from these pairs, or from up to 65,536 more where they are fresh.
         epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
@@ -249,8 +250,8 @@ class _Run:
 
     def _first_look(self, bar: Bar) -> Bank | None:
         """Pairs from which the linear path of the summary network of small images is set, if fresh ones are drawn."""
-        network, count = self.posterior.summary_network, min(_FIRST, self.plan.steps * self.plan.batch_size // 5)
-        if not isinstance(network, UNet) or network.local is None or count < self.plan.validation:
+        network, count = self.posterior.summary_network, min(_FIRST, self.plan.steps * self.plan.batch_size // 3)
+        if not isinstance(network, UNet) or network.regression is None or count < self.plan.validation:
             return None
         bar.start("simulating", count)
         return simulate_bank(

@@ -45,3 +45,29 @@ def test_images_that_the_scales_cannot_halve_are_refused() -> None:
 def test_a_dense_summary() -> None:
     out = DenseSummary(5, 3, hidden=8)(torch.randn(4, 5))
     assert out.shape == (4, 3)
+
+
+def test_a_fixed_space_has_a_place_for_every_pixel_and_a_linear_path() -> None:
+    network = UNet(1, 2, rank=2, widths=(8, 8), features=4, linear_ends=True, space=(8, 8))
+    c, turn = torch.randn(6400, 1, 8, 8), torch.linalg.qr(torch.randn(64, 64)).Q
+    x = (c.flatten(1) @ turn + 1).view_as(c)
+    network.regress(c[:6300], x[:6300])
+    assert network.regression is not None
+    assert not network.regression.weight.any()
+    assert not network.regression.weight.requires_grad
+    network.regress(c, x)
+    raw, shift = network(c[:5])[0].chunk(2, 1)
+    assert torch.allclose(shift, x[:5], atol=1e-3)
+    assert not raw.any()
+    assert network.regression.weight.requires_grad
+    before = [part.detach() for part in network(c[:1])]
+    for place in network.places:
+        place.data[..., 0, 1] += 1
+    moved = [after - start for after, start in zip(network(c[:1]), before, strict=True)]
+    assert all(int((part.abs() > 0.5).sum()) == part.shape[1] for part in moved)
+    with pytest.raises(ValueError, match=r"expected images of \(8, 8\) pixels, got some of \(4, 4\)"):
+        network.regression(torch.zeros(1, 1, 4, 4))
+
+
+def test_large_images_have_no_dense_path() -> None:
+    assert UNet(1, 2, rank=2, widths=(8, 8), features=4, space=(32, 32)).regression is None

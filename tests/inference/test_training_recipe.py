@@ -294,3 +294,18 @@ def test_the_chosen_temperature_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     history = fit(posterior, problem, **SMALL)
     assert posterior.temperature == pytest.approx(history.temperature)
     assert posterior.record["training"]["temperature"] == history.temperature
+
+
+@pytest.mark.parametrize(
+    ("simulations", "steps", "is_set"), [(160, 10, False), (900, 10, True), (None, 60, False), (None, 160, True)]
+)
+def test_the_linear_path_of_small_images_starts_at_least_squares_if_pairs_suffice(
+    monkeypatch: pytest.MonkeyPatch, simulations: int | None, steps: int, is_set: bool
+) -> None:
+    """100 pairs for each of 8 inputs; of fresh ones a third of the training's 16 a step."""
+    problem = line_problem(8)
+    posterior = tiny(problem)
+    monkeypatch.setattr(Plan, "epoch_steps", steps)
+    fit(posterior, problem, **SMALL | {"simulations": simulations, "epochs": 1, "batch_size": 16})
+    regression: Any = posterior.summary_network.regression
+    assert bool(regression.weight.any()) == is_set == regression.weight.requires_grad

@@ -7,6 +7,7 @@ through the flow's condition gradient.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.flows.summary.local import LocalLinear
+from bayesinv.flows.summary.regression import Regression
 from bayesinv.reversible import convolution, squeeze, unsqueeze
 from bayesinv.reversible.conditioners import Activation
 from bayesinv.reversible.resnet_conditioner import ResidualBlock
 
 __all__ = ["UNet"]
+
+_ENTRIES = 2**18  # of the matrix of a `Regression`
 
 
 class UNet(nn.Module):
@@ -36,8 +39,8 @@ class UNet(nn.Module):
         features: channels of each level's condition.
         linear_ends: whether head and conditions are read off the trunk itself rather than its positive part: there is
             then a linear path from the input to all of them, beside which the residual blocks only correct.
-        space: the sizes of the spatial axes, if they are fixed: the shifts then have a `LocalLinear` path from the
-            input, and head and conditions a bias of their own at every pixel.
+        space: the sizes of the spatial axes, if they are fixed: head and conditions then have a bias of their own at
+            every pixel, and the shifts of images of few pixels a `Regression` path from the input.
 
     Source: Ronneberger et al., 2015, arXiv 1505.04597; jointly trained summaries: Radev et al., BayesFlow, 2020,
     arXiv 2003.06281.
@@ -75,11 +78,11 @@ class UNet(nn.Module):
         self.head = convolution(widths[0], out * 2**rank, kernel=3, rank=rank)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.local = None if space is None else LocalLinear(channels, out // 2, space=space)
+        few = space is not None and channels * out // 2 * math.prod(space) ** 2 <= _ENTRIES
+        self.regression = Regression(channels, out // 2, space=space) if space is not None and few else None
         sizes = [] if space is None else [[size // 2**level for size in space] for level in range(len(widths) + 1)]
-        widths_out = [out // 2, *[features] * len(widths)]  # of the head the scales; the shifts have one in `local`
         self.places = nn.ParameterList(
-            torch.zeros(width, *size) for width, size in zip(widths_out, sizes, strict=False)
+            torch.zeros(width, *size) for width, size in zip([out, *[features] * len(widths)], sizes, strict=False)
         )
 
     def forward(self, c: Tensor) -> tuple[Tensor, ...]:
@@ -105,13 +108,14 @@ class UNet(nn.Module):
             pyramid.append(self.taps[i](end))
         pyramid.append(unsqueeze(self.head(end)))
         found = pyramid[::-1]
-        if self.local is not None:
+        if self.places:
+            found = [part + place for part, place in zip(found, self.places, strict=True)]
+        if self.regression is not None:
             raw, shift = found[0].chunk(2, 1)
-            found[0] = torch.cat([raw + self.places[0], shift + self.local(given)], 1)
-            found[1:] = [part + place for part, place in zip(found[1:], list(self.places)[1:], strict=True)]
+            found[0] = torch.cat([raw, shift + self.regression(given)], 1)
         return tuple(found)
 
     def regress(self, c: Tensor, x: Tensor) -> None:
-        """Sets the `LocalLinear` path, if there is one, to the least-squares estimate of ``x`` from ``c``."""
-        if self.local is not None:
-            self.local.regress(c, x)
+        """Sets the `Regression` path, if there is one, to the least-squares estimate of ``x`` from ``c``."""
+        if self.regression is not None:
+            self.regression.regress(c, x)
