@@ -51,7 +51,7 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
-_FIRST = 65536  # pairs, or a third of those of the training
+_FIRST = 2**17  # pairs, or two thirds of those of the training
 _KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
@@ -91,7 +91,8 @@ def fit(
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
             ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Small images have a linear path
-            that is set by least squares, from these pairs, or from up to 65,536 more where they are fresh.
+            that is set by least squares, from these pairs, or from up to 131,072 more where they are
+            fresh.
         epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
@@ -249,15 +250,23 @@ class _Run:
         return bank, held
 
     def _first_look(self, bar: Bar) -> Bank | None:
-        """Pairs from which the linear path of the summary network of small images is set, if fresh ones are drawn."""
-        network, count = self.posterior.summary_network, min(_FIRST, self.plan.steps * self.plan.batch_size // 3)
-        if not isinstance(network, UNet) or network.regression is None or count < self.plan.validation:
+        """Pairs from which the linear path of the summary network of small images is set, if fresh ones are drawn.
+
+        With their mirror images, where a pair may be reversed.
+        """
+        network, plan = self.posterior.summary_network, self.plan
+        count = min(_FIRST, 2 * _FIRST >> len(self.axes), plan.steps * plan.batch_size * 2 // 3)
+        if not isinstance(network, UNet) or network.regression is None or count < plan.validation:
             return None
         bar.start("simulating", count)
-        return simulate_bank(
-            self.problem, self.posterior.summary, count, derived_seed(self.plan.seed, "first look"),
+        found = simulate_bank(
+            self.problem, self.posterior.summary, count, derived_seed(plan.seed, "first look"),
             fiducial=self.posterior.fiducial, affine=self.posterior.affine, keep_data=False, advance=bar.advance,
         )  # fmt: skip
+        x, c = found.x, found.c
+        for axis in self.axes:
+            x, c = torch.cat([x, x.flip(axis)]), torch.cat([c, c.flip(axis)])
+        return Bank(x, found.y, found.sigma, c)
 
     def _normalise(self, bank: Bank) -> None:
         posterior = self.posterior

@@ -193,4 +193,5 @@ def _dense(kernel: Kernel, size: int) -> NDArray[np.float64]:
 
 def _from_torus(amplitudes: NDArray[np.float64], size: int, random: np.random.Generator) -> NDArray[np.float64]:
     white = random.standard_normal(amplitudes.shape)
-    return np.asarray(np.fft.ifft2(amplitudes * np.fft.fft2(white)).real[:size, :size])
+    half = np.fft.rfft2(white) * amplitudes[:, : amplitudes.shape[1] // 2 + 1]
+    return np.asarray(np.fft.irfft2(half, s=amplitudes.shape)[:size, :size])

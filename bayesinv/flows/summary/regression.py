@@ -18,6 +18,7 @@ __all__ = ["Regression"]
 
 _PAIRS = 100  # for each input
 _RIDGE = 1e-6
+_CHUNK = 4096
 
 
 class Regression(nn.Module):
@@ -67,9 +68,13 @@ class Regression(nn.Module):
             inputs = self.weight.shape[1]
             if len(c) < _PAIRS * inputs:
                 return
-            rows = torch.cat([c.flatten(1), torch.ones_like(c.flatten(1)[:, :1])], 1).double()
-            gram = rows.T @ rows / len(c) + _RIDGE * torch.eye(inputs + 1, dtype=rows.dtype, device=c.device)
-            found = torch.linalg.solve(gram, rows.T @ x.flatten(1).double() / len(c))
+            gram = _RIDGE * torch.eye(inputs + 1, dtype=torch.float64, device=c.device)
+            cross = torch.zeros_like(gram[:, :1]).repeat(1, len(self.bias))
+            for some, wanted in zip(torch.split(c, _CHUNK), torch.split(x, _CHUNK), strict=True):
+                rows = torch.cat([some.flatten(1), torch.ones_like(some.flatten(1)[:, :1])], 1).double()
+                gram.addmm_(rows.T, rows, alpha=1 / len(c))
+                cross.addmm_(rows.T, wanted.flatten(1).double(), alpha=1 / len(c))
+            found = torch.linalg.solve(gram, cross)
             self.weight.copy_(found[:-1].T * math.sqrt(inputs))
             self.bias.copy_(found[-1])
         self.requires_grad_()
