@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bayesinv.flows import UNet
 from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
 from bayesinv.inference.baseline import tune_baseline
 from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bayesinv.inference.first_look import first_look, first_look_size
 from bayesinv.inference.gate import fit_gate
 from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
@@ -51,7 +51,6 @@ __all__ = ["fit"]
 
 _log = logging.getLogger(__name__)
 _NAN_PATIENCE = 10
-_FIRST = 2**17  # pairs, or two thirds of those of the training
 _KEPT = 256 * 2**20  # bytes that autograd may keep of a step
 
 
@@ -195,7 +194,13 @@ class _Run:
                 posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y, start=posterior.fiducial
             )
             posterior.record["baseline"] = {**tuned, "tuned": True}
-        self._normalise(bank or self._first_look(bar) or held)
+        look = 0 if bank is not None else first_look_size(posterior, plan, self.axes)
+        if look:
+            bar.start("simulating", look)
+            first = first_look(self.problem, posterior, look, self.axes, seed=plan.seed, advance=bar.advance)
+            self._normalise(first)
+        else:
+            self._normalise(held if bank is None else bank)
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
         optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
@@ -248,25 +253,6 @@ class _Run:
             fiducial=self.posterior.fiducial, affine=self.posterior.affine, advance=bar.advance,
         )  # fmt: skip
         return bank, held
-
-    def _first_look(self, bar: Bar) -> Bank | None:
-        """Pairs from which the linear path of the summary network of small images is set, if fresh ones are drawn.
-
-        With their mirror images, where a pair may be reversed.
-        """
-        network, plan = self.posterior.summary_network, self.plan
-        count = min(_FIRST, 2 * _FIRST >> len(self.axes), plan.steps * plan.batch_size * 2 // 3)
-        if not isinstance(network, UNet) or network.regression is None or count < plan.validation:
-            return None
-        bar.start("simulating", count)
-        found = simulate_bank(
-            self.problem, self.posterior.summary, count, derived_seed(plan.seed, "first look"),
-            fiducial=self.posterior.fiducial, affine=self.posterior.affine, keep_data=False, advance=bar.advance,
-        )  # fmt: skip
-        x, c = found.x, found.c
-        for axis in self.axes:
-            x, c = torch.cat([x, x.flip(axis)]), torch.cat([c, c.flip(axis)])
-        return Bank(x, found.y, found.sigma, c)
 
     def _normalise(self, bank: Bank) -> None:
         posterior = self.posterior

@@ -31,7 +31,7 @@ PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
 
 
 class Matrix(NamedTuple):
-    """``M``, what computes its inverse, ``b``, ``l``, and the parameters' gradients from those of these."""
+    """``M``, what computes its inverse, ``b``, ``l``, and what turns their gradients into those of the parameters."""
 
     matrix: Tensor
     inverse: Callable[[], Tensor]

@@ -14,7 +14,8 @@ from toy_problems import Matrix, blur, dense_problem, line_problem, same_state, 
 
 from bayesinv.flows import Flow, glow
 from bayesinv.inference import Posterior, Problem, fit, recentring, training
-from bayesinv.inference.bank import derived_seed
+from bayesinv.inference.bank import derived_seed, simulate_bank
+from bayesinv.inference.first_look import first_look
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.plan import Plan
 from bayesinv.inference.temperature import choose_temperature
@@ -309,3 +310,12 @@ def test_the_linear_path_of_small_images_starts_at_least_squares_if_pairs_suffic
     fit(posterior, problem, **SMALL | {"simulations": simulations, "epochs": 1, "batch_size": 16})
     regression: Any = posterior.summary_network.regression
     assert bool(regression.weight.any()) == is_set == regression.weight.requires_grad
+
+
+def test_the_first_look_holds_each_pair_and_its_mirror_image() -> None:
+    problem = line_problem(8)
+    posterior = tiny(problem)
+    found = first_look(problem, posterior, 5, (2,), seed=0, advance=lambda n: None)
+    once = simulate_bank(problem, posterior.summary, 5, derived_seed(0, "first look"), affine=posterior.affine)
+    for both, one in ((found.x, once.x), (found.c, once.c)):
+        assert torch.equal(both, torch.cat([one, one.flip(2)]))

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.flows.summary.dense import DenseSummary
+from bayesinv.flows.summary.regression import least_squares
 from bayesinv.reversible.conditioners import zeroed
 
 __all__ = ["RegressedSummary"]
+
+_RIDGE = 1e-3
 
 
 class RegressedSummary(nn.Module):
@@ -53,8 +56,6 @@ class RegressedSummary(nn.Module):
             >>> [abs(round(value, 1)) for value in [*network.shift.weight[0].tolist(), *network.shift.bias.tolist()]]
             [1.0, 0.0, 3.0]
         """
-        rows = torch.cat([c, torch.ones_like(c[:, :1])], 1).double()
-        gram = rows.T @ rows / len(rows) + 1e-3 * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
-        found = torch.linalg.solve(gram, rows.T @ x.double() / len(rows)).to(x)
-        self.shift.weight.copy_(found[:-1].T)
-        self.shift.bias.copy_(found[-1])
+        weight, bias = least_squares(c, x, ridge=_RIDGE)
+        self.shift.weight.copy_(weight)
+        self.shift.bias.copy_(bias)

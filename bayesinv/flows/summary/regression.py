@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Regression"]
+__all__ = ["Regression", "least_squares"]
 
 _PAIRS = 100  # for each input
 _RIDGE = 1e-6
@@ -68,13 +68,26 @@ class Regression(nn.Module):
             inputs = self.weight.shape[1]
             if len(c) < _PAIRS * inputs:
                 return
-            gram = _RIDGE * torch.eye(inputs + 1, dtype=torch.float64, device=c.device)
-            cross = torch.zeros_like(gram[:, :1]).repeat(1, len(self.bias))
-            for some, wanted in zip(torch.split(c, _CHUNK), torch.split(x, _CHUNK), strict=True):
-                rows = torch.cat([some.flatten(1), torch.ones_like(some.flatten(1)[:, :1])], 1).double()
-                gram.addmm_(rows.T, rows, alpha=1 / len(c))
-                cross.addmm_(rows.T, wanted.flatten(1).double(), alpha=1 / len(c))
-            found = torch.linalg.solve(gram, cross)
-            self.weight.copy_(found[:-1].T * math.sqrt(inputs))
-            self.bias.copy_(found[-1])
+            weight, bias = least_squares(c.flatten(1), x.flatten(1), ridge=_RIDGE)
+            self.weight.copy_(weight * math.sqrt(inputs))
+            self.bias.copy_(bias)
         self.requires_grad_()
+
+
+def least_squares(c: Tensor, x: Tensor, *, ridge: float) -> tuple[Tensor, Tensor]:
+    """``W (out, k)`` and ``b`` of least ``|W c + b - x|^2 + ridge |(W, b)|^2`` on average over ``c (n, k)`` and ``x``.
+
+    Example:
+        >>> import torch
+        >>> c = torch.randn(100, 2)
+        >>> [part.round(decimals=2).flatten().tolist() for part in least_squares(c, 3 + c[:, :1], ridge=1e-6)]
+        [[1.0, 0.0], [3.0]]
+    """
+    gram = ridge * torch.eye(c.shape[1] + 1, dtype=torch.float64, device=c.device)
+    cross = gram.new_zeros(len(gram), x.shape[1])
+    for some, wanted in zip(torch.split(c, _CHUNK), torch.split(x, _CHUNK), strict=True):
+        rows = torch.cat([some, torch.ones_like(some[:, :1])], 1).double()
+        gram.addmm_(rows.T, rows, alpha=1 / len(c))
+        cross.addmm_(rows.T, wanted.double(), alpha=1 / len(c))
+    found = torch.linalg.solve(gram, cross)
+    return found[:-1].T, found[-1]

@@ -1,0 +1,46 @@
+"""Convolutions and their gradients as products agree with torch's, whatever the size of the blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bayesinv.reversible import patches, strips
+
+
+@pytest.mark.parametrize("block", [1, 300, 2**19])
+@pytest.mark.parametrize(("channels", "out"), [(2, 5), (5, 2), (3, 3)])
+@pytest.mark.parametrize("pads", [(1,), (0,), (1, 1), (0, 1), (1, 0, 1), (1, 1, 1)])
+def test_products_are_the_convolution(
+    monkeypatch: pytest.MonkeyPatch, block: int, channels: int, out: int, pads: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(patches, "_BLOCK", block)
+    rank = len(pads)
+    x = torch.randn(3, channels, *(7, 5, 6)[:rank], dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(out, channels, *[3] * rank, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(out, dtype=torch.float64)
+    y = (F.conv1d, F.conv2d, F.conv3d)[rank - 1](x, weight, bias, padding=pads)
+    grad = torch.randn_like(y)
+    wanted = torch.autograd.grad(y, (x, weight), grad)
+    torch.testing.assert_close(patches.convolved(x.detach(), weight.detach(), bias, pads), y.detach())
+    found: Any = patches.pulled(x.detach(), weight.detach(), grad, pads, (True, True))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("channels", "out", "width"), [(3, 5, 64), (3, 5, 63), (8, 2, 9), (8, 3, 9)])
+def test_a_layers_gradients_by_either_way(channels: int, out: int, width: int) -> None:
+    """Weights of wide images and of few outputs by products, others by the library."""
+    layer = nn.Conv2d(channels, out, 3, padding=1).double()
+    x = torch.randn(2, channels, 6, width, dtype=torch.float64, requires_grad=True)
+    y = layer(x)
+    grad = torch.randn_like(y)
+    wanted = torch.autograd.grad(y, (x, layer.weight, layer.bias), grad)  # type: ignore[arg-type]
+    grads: Any = {}
+    found = strips.pulled(layer, x.detach(), grad, 1, grads)
+    for one, other in zip((found, grads[layer.weight], grads[layer.bias]), wanted, strict=True):
+        torch.testing.assert_close(one, other)
