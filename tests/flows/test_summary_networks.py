@@ -60,6 +60,9 @@ def test_a_fixed_space_has_a_place_for_every_pixel_and_a_linear_path() -> None:
     assert torch.allclose(shift, x[:5], atol=1e-3)
     assert not raw.any()
     assert network.regression.weight.requires_grad
+    learnt = network.regression.weight.data.mul_(1.1).clone()
+    network.regress(c, x)
+    assert torch.equal(network.regression.weight, learnt)
     before = [part.detach() for part in network(c[:1])]
     for place in network.places:
         place.data[..., 0, 1] += 1
