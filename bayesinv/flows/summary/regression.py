@@ -80,8 +80,9 @@ def least_squares(c: Tensor, x: Tensor, *, ridge: float) -> tuple[Tensor, Tensor
     Example:
         >>> import torch
         >>> c = torch.randn(100, 2)
-        >>> [part.round(decimals=2).flatten().tolist() for part in least_squares(c, 3 + c[:, :1], ridge=1e-6)]
-        [[1.0, 0.0], [3.0]]
+        >>> weight, bias = least_squares(c, 3 + c @ torch.tensor([[1.0], [2.0]]), ridge=1e-6)
+        >>> [round(value, 2) for value in [*weight[0].tolist(), *bias.tolist()]]
+        [1.0, 2.0, 3.0]
     """
     gram = ridge * torch.eye(c.shape[1] + 1, dtype=torch.float64, device=c.device)
     cross = gram.new_zeros(len(gram), x.shape[1])
