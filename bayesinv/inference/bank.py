@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,7 +13,10 @@ from bayesinv.inference.problem import Problem
 from bayesinv.inference.summaries import Summary, summarise
 from bayesinv.seeding import generator, stream
 
-__all__ = ["Bank", "derived_seed", "mirrored", "simulate_bank"]
+if TYPE_CHECKING:
+    from bayesinv.inference.posterior import Posterior
+
+__all__ = ["Bank", "derived_seed", "mirrored", "simulate_bank", "simulate_batch"]
 
 _CHUNK = 64
 
@@ -72,6 +76,13 @@ def simulate_bank(
         if advance is not None:
             advance(count)
     return Bank(*[torch.cat(column) for column in zip(*parts, strict=True)])
+
+
+def simulate_batch(problem: Problem, posterior: Posterior, n: int, seed: int, *, start: int) -> Bank:
+    """Pairs ``start`` to ``start + n`` of the stream of a seed, with the summaries of a posterior."""
+    x, y, sigma = problem.sample(n, seed, start=start)
+    c = summarise(posterior.summary, problem.forward, y, sigma, fiducial=posterior.fiducial, affine=posterior.affine)
+    return Bank(x, y, sigma, c)
 
 
 def mirrored(x: Tensor, c: Tensor, axes: tuple[int, ...], seed: int, step: int) -> tuple[Tensor, Tensor]:

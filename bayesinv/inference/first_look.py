@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from bayesinv.flows import UNet
-from bayesinv.inference.bank import Bank, derived_seed, simulate_bank
+from bayesinv.inference.bank import derived_seed, simulate_batch
 
 if TYPE_CHECKING:
     from bayesinv.inference.plan import Plan
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["first_look", "first_look_size"]
 
-_MOST = 2**17
+_MOST = 2**18
+_BATCH = 512
 
 
-def first_look_size(posterior: Posterior, plan: Plan, axes: Sequence[int]) -> int:
-    """How many: two thirds of the training's pairs, fewer where mirror images come on top; 0 without such a path."""
+def first_look_size(posterior: Posterior, plan: Plan) -> int:
+    """How many: as many as the training sees, at most 262,144; 0 without such a path."""
     network = posterior.summary_network
     if not isinstance(network, UNet) or network.regression is None:
         return 0
-    count = min(_MOST, 2 * _MOST >> len(axes), plan.steps * plan.batch_size * 2 // 3)
-    return count if count >= plan.validation else 0
+    return min(_MOST, plan.steps * plan.batch_size)
 
 
 def first_look(
@@ -37,13 +38,13 @@ def first_look(
     *,
     seed: int,
     advance: Callable[[int], None],
-) -> Bank:
-    """``count`` pairs, and their mirror images along the axes along which a pair may be reversed."""
-    found = simulate_bank(
-        problem, posterior.summary, count, derived_seed(seed, "first look"),
-        fiducial=posterior.fiducial, affine=posterior.affine, keep_data=False, advance=advance,
-    )  # fmt: skip
-    x, c = found.x, found.c
-    for axis in axes:
-        x, c = torch.cat([x, x.flip(axis)]), torch.cat([c, c.flip(axis)])
-    return Bank(x, found.y, found.sigma, c)
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches ``(x, c)`` of ``count`` pairs and their mirror images along the axes along which they may be reversed."""
+    own = derived_seed(seed, "first look")
+    for start in range(0, count, _BATCH):
+        found = simulate_batch(problem, posterior, min(_BATCH, count - start), own, start=start)
+        x, c = found.x, found.c
+        for axis in axes:
+            x, c = torch.cat([x, x.flip(axis)]), torch.cat([c, c.flip(axis)])
+        yield x, c
+        advance(len(found))

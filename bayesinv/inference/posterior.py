@@ -9,7 +9,7 @@ distribution: ``posterior(y).sample(500, seed=1)``, ``posterior(y).log_prob(x)``
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,11 +188,14 @@ class Posterior(nn.Module):
         self.image_scale.copy_(x.std(over))
         if self.summary != "unrolled":
             self.summary_scale.copy_(c.square().mean([0, *range(2, c.ndim)]).sqrt())
-        if isinstance(self.summary_network, (RegressedSummary, UNet)):
-            self.summary_network.regress(self.scaled(c), self.standardised(x))
-        elif isinstance(self.summary_network, UnrolledSummary):
+        if isinstance(self.summary_network, UnrolledSummary):
             self.summary_network.mean.copy_(x.mean())
             self.summary_network.scale.copy_(self.image_scale)
+
+    def regress(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Sets the linear path of the summary network, if it has one, by least squares over batches ``(x, c)``."""
+        if isinstance(self.summary_network, (RegressedSummary, UNet)):
+            self.summary_network.regress((self.scaled(c), self.standardised(x)) for x, c in pairs)
 
     def scaled(self, images: Tensor) -> Tensor:
         """Summary images over their standard deviation in training."""

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.inference.averaging import copied, update_average, with_weights
-from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank
+from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank, simulate_batch
 from bayesinv.inference.baseline import tune_baseline
 from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from bayesinv.inference.first_look import first_look, first_look_size
@@ -39,7 +39,7 @@ from bayesinv.inference.progress import Bar, progress_bar
 from bayesinv.inference.recentring import recentre
 from bayesinv.inference.runs import finished_run, prepare_run, provenance
 from bayesinv.inference.step_in_backward import StepInBackward, check_separate
-from bayesinv.inference.summaries import mirror_axes, summarise
+from bayesinv.inference.summaries import mirror_axes
 from bayesinv.inference.temperature import choose_temperature
 from bayesinv.reversible import plain, plain_fits
 from bayesinv.seeding import generator, normal, stream
@@ -89,9 +89,9 @@ def fit(
         posterior: what to train, of the same problem.
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
-            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Small images have a linear path
-            that is set by least squares, from these pairs, or from up to 131,072 more where they are
-            fresh.
+            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Images of 16 x 16 pixels have a
+            linear path that is set by least squares: from these pairs, or from as many more (at most 262,144) where
+            they are fresh.
         epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
@@ -194,13 +194,13 @@ class _Run:
                 posterior.record["baseline"]["kind"], self.problem.forward, held.x, held.y, start=posterior.fiducial
             )
             posterior.record["baseline"] = {**tuned, "tuned": True}
-        look = 0 if bank is not None else first_look_size(posterior, plan, self.axes)
+        self._normalise(held if bank is None else bank)
+        look = 0 if bank is not None else first_look_size(posterior, plan)
         if look:
-            bar.start("simulating", look)
-            first = first_look(self.problem, posterior, look, self.axes, seed=plan.seed, advance=bar.advance)
-            self._normalise(first)
+            bar.start("a first look at fresh pairs", look)
+            posterior.regress(first_look(self.problem, posterior, look, self.axes, seed=plan.seed, advance=bar.advance))
         else:
-            self._normalise(held if bank is None else bank)
+            posterior.regress([(held.x, held.c) if bank is None else (bank.x, bank.c)])
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
         optimizer = torch.optim.Adam(objective.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
@@ -306,7 +306,8 @@ class _Run:
     def _batch(self, bank: Bank | None, step: int) -> tuple[Tensor, Tensor]:
         plan, posterior = self.plan, self.posterior
         if bank is None:
-            fresh = simulate_bank_step(self.problem, posterior, plan.batch_size, self.seed_train, step)
+            count = plan.batch_size
+            fresh = simulate_batch(self.problem, posterior, count, self.seed_train, start=step * count)
             x, c = fresh.x, fresh.c
         else:
             epoch, at = divmod(step, plan.epoch_steps)
@@ -378,10 +379,3 @@ class _Run:
             history.save(self.folder / "history.json")
             posterior.save(self.folder / "posterior.bayesinv")
         return history
-
-
-def simulate_bank_step(problem: Problem, posterior: Posterior, n: int, seed: int, step: int) -> Bank:
-    """Fresh pairs for one step, those of indices ``step n`` to ``(step + 1) n`` of the stream."""
-    x, y, sigma = problem.sample(n, seed, start=step * n)
-    c = summarise(posterior.summary, problem.forward, y, sigma, fiducial=posterior.fiducial, affine=posterior.affine)
-    return Bank(x, y, sigma, c)

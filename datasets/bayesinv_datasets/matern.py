@@ -6,9 +6,9 @@ r"""The prior `matern`: Gaussian random fields of known covariance, for problems
 
 where ``r`` is the distance with each axis in units of its length. The nugget keeps ``C`` well-conditioned.
 
-Images of any size are drawn by circulant embedding: ``C`` is a corner of the covariance of a field on a torus, whose
+Images of more than 16 pixels a side are drawn by circulant embedding: ``C`` is a corner of the covariance of a field on a torus, whose
 eigenvalues are the Fourier transform of its first row, so ``x = F^-1[sqrt(eigenvalues) F white]`` has exactly ``C``.
-`GaussianField` with a mean and a covariance of one's own draws through the Cholesky factor.
+Smaller ones, and a `GaussianField` with a mean and a covariance of one's own, are drawn through the Cholesky factor.
 
 Sources: C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, section 4.2; C. R. Dietrich,
 G. N. Newsam, SIAM J. Sci. Comput. 18 (1997) 1088, doi:10.1137/S1064827592240555 (circulant embedding).
@@ -32,6 +32,7 @@ __all__ = ["GaussianField", "matern"]
 
 SMOOTHNESS = (0.5, 1.5, 2.5)
 DENSE = 64  # the largest size whose covariance is offered as a matrix, 134 MB
+FEW = 16  # the largest size for which the Cholesky factor is cheaper than transforms
 TORUS = 16  # the torus is at most this many times as wide as the image
 
 Kernel = Callable[[Any, Any], NDArray[np.float64]]
@@ -149,12 +150,13 @@ def matern(
     if not 0 <= nugget < math.inf or not math.isfinite(mean):
         raise ValueError(f"expected a nugget of at least 0 and a finite mean, got {nugget!r} and {mean!r}")
     kernel = partial(_of_lag, (lengths[0], lengths[1]), smoothness, variance, nugget)
+    amplitudes = torus_amplitudes(kernel, size)
     own = {"size": int(size), "lengths": lengths, "smoothness": smoothness, "variance": variance, "nugget": nugget}
     return GaussianField(
         (1, size, size),
         np.full((1, size, size), float(mean)),
         partial(_dense, kernel, size),
-        draw=partial(_from_torus, torus_amplitudes(kernel, size), size),
+        draw=None if size <= FEW and nugget > 0 else partial(_from_torus, amplitudes, size),
         parameters=as_lists({**own, "mean": mean}),
     )
 

@@ -51,18 +51,16 @@ def test_a_fixed_space_has_a_place_for_every_pixel_and_a_linear_path() -> None:
     network = UNet(1, 2, rank=2, widths=(8, 8), features=4, linear_ends=True, space=(8, 8))
     c, turn = torch.randn(6400, 1, 8, 8), torch.linalg.qr(torch.randn(64, 64)).Q
     x = (c.flatten(1) @ turn + 1).view_as(c)
-    network.regress(c[:6300], x[:6300])
+    network.regress([(c[:6300], x[:6300])])
     assert network.regression is not None
     assert not network.regression.weight.any()
-    assert not network.regression.weight.requires_grad
-    network.regress(c, x)
+    network.regress([(c[:5000], x[:5000]), (c[5000:], x[5000:])])
     raw, shift = network(c[:5])[0].chunk(2, 1)
     assert torch.allclose(shift, x[:5], atol=1e-3)
     assert not raw.any()
-    assert network.regression.weight.requires_grad
-    learnt = network.regression.weight.data.mul_(1.1).clone()
-    network.regress(c, x)
-    assert torch.equal(network.regression.weight, learnt)
+    assert not {"regression.weight", "regression.bias"} & dict(network.named_parameters()).keys()
+    network.regress([(c, 2 * x)])
+    assert torch.equal(network(c[:5])[0], torch.cat([raw, shift], 1))  # set once
     before = [part.detach() for part in network(c[:1])]
     for place in network.places:
         place.data[..., 0, 1] += 1

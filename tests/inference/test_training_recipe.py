@@ -14,6 +14,7 @@ from toy_problems import Matrix, blur, dense_problem, line_problem, same_state, 
 
 from bayesinv.flows import Flow, glow
 from bayesinv.inference import Posterior, Problem, fit, recentring, training
+from bayesinv.inference import first_look as first_look_module
 from bayesinv.inference.bank import derived_seed, simulate_bank
 from bayesinv.inference.first_look import first_look
 from bayesinv.inference.objective import Objective
@@ -298,24 +299,28 @@ def test_the_chosen_temperature_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("simulations", "steps", "is_set"), [(160, 10, False), (900, 10, True), (None, 30, False), (None, 60, True)]
+    ("simulations", "steps", "is_set"), [(160, 10, False), (900, 10, True), (None, 20, False), (None, 30, True)]
 )
 def test_the_linear_path_of_small_images_starts_at_least_squares_if_pairs_suffice(
     monkeypatch: pytest.MonkeyPatch, simulations: int | None, steps: int, is_set: bool
 ) -> None:
-    """100 pairs for each of 8 inputs; of fresh ones two thirds of the training's 16 a step, and their mirror images."""
+    """100 pairs for each of 8 inputs; of fresh ones as many as the training's 16 a step, and their mirror images."""
     problem = line_problem(8)
     posterior = tiny(problem)
     monkeypatch.setattr(Plan, "epoch_steps", steps)
     fit(posterior, problem, **SMALL | {"simulations": simulations, "epochs": 1, "batch_size": 16})
     regression: Any = posterior.summary_network.regression
-    assert bool(regression.weight.any()) == is_set == regression.weight.requires_grad
+    assert bool(regression.weight.any()) == is_set
 
 
-def test_the_first_look_holds_each_pair_and_its_mirror_image() -> None:
+def test_the_first_look_holds_each_pair_and_its_mirror_image(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = line_problem(8)
     posterior = tiny(problem)
-    found = first_look(problem, posterior, 5, (2,), seed=0, advance=lambda n: None)
+    monkeypatch.setattr(first_look_module, "_BATCH", 3)
+    done: list[int] = []
+    found = list(first_look(problem, posterior, 5, (2,), seed=0, advance=done.append))
     once = simulate_bank(problem, posterior.summary, 5, derived_seed(0, "first look"), affine=posterior.affine)
-    for both, one in ((found.x, once.x), (found.c, once.c)):
-        assert torch.equal(both, torch.cat([one, one.flip(2)]))
+    for i, one in enumerate((once.x, once.c)):
+        for batch, part in zip(found, (one[:3], one[3:]), strict=True):
+            assert torch.equal(batch[i], torch.cat([part, part.flip(2)]))
+    assert done == [3, 2]

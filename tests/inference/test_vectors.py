@@ -25,6 +25,7 @@ def normalised(name: str, *, simulations: int = 200) -> tuple[Posterior, torch.T
     posterior = Posterior.build(problem, seed=1)
     x, y, _ = problem.sample(simulations, 0)
     posterior.normalise(x, y)
+    posterior.regress([(x[:150], y[:150]), (x[150:], y[150:])])
     return posterior, x, y
 
 
@@ -61,7 +62,7 @@ def test_the_head_begins_as_least_squares() -> None:
 
 def test_copies_of_a_number_leave_the_head_finite() -> None:
     network, c = RegressedSummary(2, 1, 4), torch.randn(50, 1)
-    network.regress(torch.cat([c, c], 1), 2 * c)
+    network.regress([(torch.cat([c, c], 1), 2 * c)])
     assert network.shift.weight.detach()[0].tolist() == pytest.approx([1.0, 1.0], abs=0.01)
 
 

@@ -6,6 +6,8 @@ learnt starts from there: with few pairs that is worth more than any network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -45,17 +47,20 @@ class RegressedSummary(nn.Module):
         return torch.cat([self.log_scale(features), self.shift(c)], 1), features
 
     @torch.no_grad()
-    def regress(self, c: Tensor, x: Tensor) -> None:
+    def regress(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Sets the shift to the least-squares estimate of ``x (n, out)`` from ``c (n, channels)``, both of order one.
 
         A ridge of a thousandth of the variance keeps it finite where numbers of ``c`` depend on each other.
 
+        Args:
+            pairs: batches ``(c, x)``.
+
         Example:
             >>> network, c = RegressedSummary(2, 1, 4), torch.randn(100, 2)
-            >>> network.regress(c, 3 + c[:, :1])
+            >>> network.regress([(c, 3 + c[:, :1])])
             >>> [abs(round(value, 1)) for value in [*network.shift.weight[0].tolist(), *network.shift.bias.tolist()]]
             [1.0, 0.0, 3.0]
         """
-        weight, bias = least_squares(c, x, ridge=_RIDGE)
+        weight, bias, _ = least_squares(pairs, ridge=_RIDGE)
         self.shift.weight.copy_(weight)
         self.shift.bias.copy_(bias)

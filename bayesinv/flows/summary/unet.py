@@ -8,7 +8,7 @@ through the flow's condition gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -115,7 +115,7 @@ class UNet(nn.Module):
             found[0] = torch.cat([raw, shift + self.regression(given)], 1)
         return tuple(found)
 
-    def regress(self, c: Tensor, x: Tensor) -> None:
-        """Sets the `Regression` path, if there is one, to the least-squares estimate of ``x`` from ``c``."""
+    def regress(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Sets the `Regression` path, if there is one, to least squares over batches ``(c, x)``."""
         if self.regression is not None:
-            self.regression.regress(c, x)
+            self.regression.regress(pairs)
