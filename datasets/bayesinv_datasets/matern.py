@@ -6,9 +6,10 @@ r"""The prior `matern`: Gaussian random fields of known covariance, for problems
 
 where ``r`` is the distance with each axis in units of its length. The nugget keeps ``C`` well-conditioned.
 
-Images of more than 16 pixels a side are drawn by circulant embedding: ``C`` is a corner of the covariance of a field on a torus, whose
+Images of any size are drawn by circulant embedding: ``C`` is a corner of the covariance of a field on a torus, whose
 eigenvalues are the Fourier transform of its first row, so ``x = F^-1[sqrt(eigenvalues) F white]`` has exactly ``C``.
-Smaller ones, and a `GaussianField` with a mean and a covariance of one's own, are drawn through the Cholesky factor.
+Up to 16 pixels a side the Cholesky factor is cheaper, and a `GaussianField` with a mean and a covariance of one's own
+draws through it, too.
 
 Sources: C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, section 4.2; C. R. Dietrich,
 G. N. Newsam, SIAM J. Sci. Comput. 18 (1997) 1088, doi:10.1137/S1064827592240555 (circulant embedding).
@@ -156,7 +157,7 @@ def matern(
         (1, size, size),
         np.full((1, size, size), float(mean)),
         partial(_dense, kernel, size),
-        draw=None if size <= FEW and nugget > 0 else partial(_from_torus, amplitudes, size),
+        draw=None if size <= FEW and nugget > 1e-8 * variance else partial(_from_torus, amplitudes, size),
         parameters=as_lists({**own, "mean": mean}),
     )
 

@@ -13,10 +13,11 @@ import torch
 from bayesinv_datasets.matern import GaussianField, matern, torus_amplitudes
 
 
+@pytest.mark.parametrize("nugget", [0.0, 0.01])  # through transforms, and through the Cholesky factor
 @pytest.mark.parametrize("smoothness", [0.5, 1.5, 2.5])
-def test_sampled_fields_have_the_covariance(smoothness):
+def test_sampled_fields_have_the_covariance(smoothness, nugget):
     """Of 4000 fields: each entry's error is about sqrt((C_ii C_jj + C_ij^2) / 4000) <= .0224; five of those for all."""
-    prior = matern(8, lengths=(2.0, 4.0), smoothness=smoothness, nugget=0.01, mean=3.0)
+    prior = matern(8, lengths=(2.0, 4.0), smoothness=smoothness, nugget=nugget, mean=3.0)
     x = prior.sample(4000, 0).double().flatten(1) - 3.0
     assert float((x.T @ x / 4000 - prior.covariance).abs().max()) < 5 * 0.0224 * 1.01
     assert float(x.mean()) == pytest.approx(0.0, abs=5 * float(prior.covariance.mean().sqrt()) / 4000**0.5)
