@@ -36,7 +36,7 @@ class Case:
     problem: str
     size: int = 16
     summary: Summary | None = None
-    epochs: int = 24
+    epochs: int = 16
 
 
 CASES = {
@@ -46,8 +46,6 @@ CASES = {
     "photoacoustic": Case("photoacoustic"),
     "deblur, adjoint": Case("deblur", summary="adjoint"),
     "inpaint, adjoint": Case("inpaint", summary="adjoint"),
-    "poststack, adjoint": Case("poststack", summary="adjoint"),
-    "photoacoustic, adjoint": Case("photoacoustic", summary="adjoint"),
     "deblur 32x32": Case("deblur", size=32, epochs=12),
 }
 

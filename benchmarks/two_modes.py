@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     """Trains, measures, prints, draws."""
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one training for each")
-    own.add_argument("--epochs", type=int, default=24, help="the budget in epochs of 250 steps")
+    own.add_argument("--epochs", type=int, default=16, help="the budget in epochs of 250 steps")
     own.add_argument("--runs", type=Path, default=Path("runs/benchmarks"), help="where trainings are kept")
     read, _ = own.parse_known_args(arguments)
     report = Report("two_modes", options(__doc__ or "", arguments, parents=[own]))
