@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bayesinv.inference.files import read_tensors, write_tensors
 from bayesinv.inference.history import History
 
-__all__ = ["Checkpoint", "laid_out_like", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "has_checkpoint", "laid_out_like", "load_checkpoint", "save_checkpoint"]
 
 NAME = "checkpoint.safetensors"
 
@@ -75,7 +75,7 @@ def load_checkpoint(
     Raises:
         ValueError: if it is damaged, or of a run with other settings (the message names ``restart``).
     """
-    if folder is None or not (folder / NAME).exists():
+    if folder is None or not has_checkpoint(folder):
         return
     tensors, record = read_tensors(folder / NAME, "a checkpoint")
     refuse_other_settings(folder, record["settings"], settings)
@@ -96,6 +96,11 @@ def load_checkpoint(
     state.step, state.best_step, state.stopped = record["step"], record["best_step"], record["stopped"]
     state.best_loss = math.inf if record["best_loss"] is None else record["best_loss"]
     state.history = History.from_dict(record["history"])
+
+
+def has_checkpoint(folder: Path | None) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return folder is not None and (folder / NAME).exists()
 
 
 def laid_out_like(parameter: Tensor, other: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor
 from bayesinv.inference.averaging import copied, update_average, with_weights
 from bayesinv.inference.bank import Bank, derived_seed, mirrored, simulate_bank, simulate_batch
 from bayesinv.inference.baseline import tune_baseline
-from bayesinv.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from bayesinv.inference.checkpoint import Checkpoint, has_checkpoint, load_checkpoint, save_checkpoint
 from bayesinv.inference.first_look import first_look, first_look_size
 from bayesinv.inference.gate import fit_gate
 from bayesinv.inference.history import History
@@ -195,11 +195,11 @@ class _Run:
             )
             posterior.record["baseline"] = {**tuned, "tuned": True}
         self._normalise(held if bank is None else bank)
-        look = 0 if bank is not None else first_look_size(posterior, plan)
-        if look:
+        look = first_look_size(posterior, plan) if bank is None else 0
+        if look and not has_checkpoint(self.folder):
             bar.start("a first look at fresh pairs", look)
             posterior.regress(first_look(self.problem, posterior, look, self.axes, seed=plan.seed, advance=bar.advance))
-        else:
+        elif not look:
             posterior.regress([(held.x, held.c) if bank is None else (bank.x, bank.c)])
         objective = Objective(posterior)
         self.head_steps = int(plan.head_fraction * plan.steps) if objective.has_head else 0
