@@ -43,7 +43,7 @@ CASES = {
     "deblur": Case("deblur"),
     "inpaint": Case("inpaint"),
     "poststack": Case("poststack"),
-    "photoacoustic": Case("photoacoustic"),
+    "photoacoustic": Case("photoacoustic", epochs=24),
     "deblur, adjoint": Case("deblur", summary="adjoint"),
     "inpaint, adjoint": Case("inpaint", summary="adjoint"),
     "deblur 32x32": Case("deblur", size=32, epochs=12),
