@@ -23,11 +23,11 @@ _BATCH = 512
 
 
 def first_look_size(posterior: Posterior, plan: Plan) -> int:
-    """How many: as many as the training sees, at most 262,144; 0 without such a path."""
+    """How many: twice as many as the training sees, at most 262,144; 0 without such a path."""
     network = posterior.summary_network
     if not isinstance(network, UNet) or network.regression is None:
         return 0
-    return min(_MOST, plan.steps * plan.batch_size)
+    return min(_MOST, 2 * plan.steps * plan.batch_size)
 
 
 def first_look(

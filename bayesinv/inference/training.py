@@ -90,8 +90,8 @@ def fit(
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
             ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Images of 16 x 16 pixels have a
-            linear path that is set by least squares: from these pairs, or from as many more (at most 262,144) where
-            they are fresh.
+            linear path that is set by least squares: from these pairs, or from twice as many more (at most 262,144)
+            where they are fresh.
         epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.

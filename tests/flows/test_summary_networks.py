@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bayesinv.flows import DenseSummary, UNet, glow
+from bayesinv.flows.summary.regression import least_squares
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -72,3 +73,28 @@ def test_a_fixed_space_has_a_place_for_every_pixel_and_a_linear_path() -> None:
 
 def test_large_images_have_no_dense_path() -> None:
     assert UNet(1, 2, rank=2, widths=(8, 8), features=4, space=(32, 32)).regression is None
+
+
+def test_least_squares_is_that_of_the_ridge_that_fits_other_pairs_best() -> None:
+    """Of 40 inputs of which 3 tell something; the others, all but copies of each other, only by chance."""
+    random = torch.Generator().manual_seed(0)
+    c = torch.randn(1000, 40, generator=random)
+    c[:, 3:] = c[:, 3:4] + 0.03 * c[:, 3:]
+    truth = torch.zeros(2, 40)
+    truth[:, :3] = torch.tensor([[1.0, 2.0, -1.0], [0.0, 1.0, 3.0]])
+    x = c @ truth.T + 5 + torch.randn(1000, 2, generator=random)
+    pairs = list(zip(c[:300].split(70), x[:300].split(70), strict=True))
+    ridges = [1e-6, 1e-2, 1e2]
+    found = {ridge: least_squares(pairs, ridges=[ridge]) for ridge in ridges}
+    missed = {r: float((c[300:] @ w.float().T + b.float() - x[300:]).square().mean()) for r, (w, b, _) in found.items()}
+    weight, bias, count = least_squares(pairs, ridges=ridges)
+    best = min(missed, key=missed.get)  # type: ignore[arg-type]
+    assert best == 1e-2
+    assert torch.equal(weight, found[best][0])
+    assert count == 300
+    rows = torch.cat([c[:300], torch.ones(300, 1)], 1).double()
+    plain = torch.linalg.lstsq(rows, x[:300].double()).solution
+    weight, bias, _ = found[1e-6]
+    assert torch.allclose(torch.cat([weight, bias[:, None]], 1).T, plain, atol=1e-2)
+    with pytest.raises(ValueError, match="at least one pair"):
+        least_squares([], ridges=[1.0])

@@ -61,6 +61,6 @@ class RegressedSummary(nn.Module):
             >>> [abs(round(value, 1)) for value in [*network.shift.weight[0].tolist(), *network.shift.bias.tolist()]]
             [1.0, 0.0, 3.0]
         """
-        weight, bias, _ = least_squares(pairs, ridge=_RIDGE)
+        weight, bias, _ = least_squares(pairs, ridges=[_RIDGE])
         self.shift.weight.copy_(weight)
         self.shift.bias.copy_(bias)

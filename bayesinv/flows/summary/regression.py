@@ -2,8 +2,9 @@ r"""`Regression`: a linear map between all pixels of small images, ``y = W c + b
 
 A convolution is the same everywhere and sees some pixels; what data say of an image is not the same where there are
 edges, gaps or few sensors, and need not be local. From ``n`` pairs the estimate is off by ``sqrt(k / n)`` of the
-posterior's standard deviation for ``k`` inputs: far less than steps on small batches leave, so that the map is set
-once and not learnt further. With fewer than ``100 k`` pairs it stays zero.
+posterior's standard deviation for ``k`` inputs that tell something: far less than steps on small batches leave, so
+that the map is set once and not learnt further. With fewer than ``100 k`` pairs it stays zero, as it would fit them
+closer than it fits others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 __all__ = ["Regression", "least_squares"]
 
 _PAIRS = 100  # for each input
-_RIDGE = 1e-6
+_RIDGES = [10.0**power for power in range(-10, 0)]
 _CHUNK = 4096
 
 
@@ -70,40 +71,56 @@ class Regression(nn.Module):
         """
         if bool(self.weight.any()):
             return
-        weight, bias, count = least_squares(((c.flatten(1), x.flatten(1)) for c, x in pairs), ridge=_RIDGE)
+        weight, bias, count = least_squares(((c.flatten(1), x.flatten(1)) for c, x in pairs), ridges=_RIDGES)
         if count >= _PAIRS * weight.shape[1]:
             self.weight.copy_(weight)
             self.bias.copy_(bias)
 
 
-def least_squares(pairs: Iterable[tuple[Tensor, Tensor]], *, ridge: float) -> tuple[Tensor, Tensor, int]:
-    """``W (out, k)`` and ``b`` of least ``|W c + b - x|^2 + ridge |(W, b)|^2`` on average, and the number of pairs.
+def least_squares(pairs: Iterable[tuple[Tensor, Tensor]], *, ridges: Sequence[float]) -> tuple[Tensor, Tensor, int]:
+    r"""``W (out, k)`` and ``b`` of least ``|W c + b - x|^2 / n + ridge |W|^2``, and ``n``, the number of pairs.
+
+    Of several ridges the one of least generalised cross-validation, ``|W c + b - x|^2 / (n - f)^2`` with ``f = 1 +
+    sum_i l_i / (l_i + ridge)`` over the eigenvalues ``l_i`` of the covariance of ``c``. A ridge keeps ``W`` finite
+    where numbers of ``c`` depend on each other, and small where these pairs tell something only by chance.
 
     Args:
         pairs: batches ``(c (n, k), x (n, out))``, of which only one is in memory at a time.
-        ridge: keeps ``W`` finite where numbers of ``c`` depend on each other.
+        ridges: which to try.
 
     Raises:
         ValueError: if there are no pairs.
 
+    Source: Craven and Wahba 1979, doi 10.1007/BF01404567.
+
     Example:
         >>> import torch
         >>> c = torch.randn(100, 2)
-        >>> weight, bias, n = least_squares([(c, 3 + c @ torch.tensor([[1.0], [2.0]]))], ridge=1e-6)
+        >>> weight, bias, n = least_squares([(c, 3 + c @ torch.tensor([[1.0], [2.0]]))], ridges=[1e-6])
         >>> n, [round(value, 2) for value in [*weight[0].tolist(), *bias.tolist()]]
         (100, [1.0, 2.0, 3.0])
     """
-    count, gram, cross = 0, torch.zeros(0), torch.zeros(0)
+    count, wide, moments = 0, 0, torch.zeros(0)
     for c, x in pairs:
-        for some, wanted in zip(torch.split(c, _CHUNK), torch.split(x, _CHUNK), strict=True):
-            rows = torch.cat([some, torch.ones_like(some[:, :1])], 1).double()
-            if not count:
-                gram = rows.new_zeros(rows.shape[1], rows.shape[1])
-                cross = rows.new_zeros(rows.shape[1], x.shape[1])
-            gram.addmm_(rows.T, rows)
-            cross.addmm_(rows.T, wanted.double())
-            count += len(some)
+        for rows in torch.split(torch.cat([c, x, torch.ones_like(c[:, :1])], 1), _CHUNK):
+            wide, moments = c.shape[1], moments if count else rows.new_zeros(rows.shape[1], rows.shape[1]).double()
+            moments.addmm_(rows.T.double(), rows.double())
+            count += len(rows)
     if not count:
         raise ValueError("expected at least one pair for least squares, got none")
-    found = torch.linalg.solve(gram / count + ridge * torch.eye(len(gram)).to(gram), cross / count)
-    return found[:-1].T, found[-1], count
+    moments /= count
+    mean = moments[:-1, -1]
+    moments = moments[:-1, :-1] - torch.outer(mean, mean)
+    eigenvalues, basis = torch.linalg.eigh(moments[:wide, :wide])
+    eigenvalues = eigenvalues.clamp_min(0)
+    along = basis.T @ moments[:wide, wide:]
+    all_squares = moments[wide:, wide:].trace()
+
+    def validated(ridge: float) -> float:
+        shrunk = eigenvalues + ridge
+        squares = all_squares - (along.square().sum(1) * (2 - eigenvalues / shrunk) / shrunk).sum()
+        return float(squares / (1 - (1 + (eigenvalues / shrunk).sum()) / count) ** 2)
+
+    best = min(ridges, key=validated)
+    weight = (basis @ (along / (eigenvalues + best)[:, None])).T
+    return weight, mean[wide:] - weight @ mean[:wide], count
