@@ -41,11 +41,11 @@ class Case:
 
 CASES = {
     "deblur": Case("deblur"),
-    "inpaint": Case("inpaint"),
+    "inpaint": Case("inpaint", epochs=20),
     "poststack": Case("poststack"),
     "photoacoustic": Case("photoacoustic", epochs=24),
     "deblur, adjoint": Case("deblur", summary="adjoint"),
-    "inpaint, adjoint": Case("inpaint", summary="adjoint"),
+    "inpaint, adjoint": Case("inpaint", summary="adjoint", epochs=20),
     "deblur 32x32": Case("deblur", size=32, epochs=12),
 }
 
