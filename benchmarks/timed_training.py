@@ -24,7 +24,7 @@ def trained(
     began = time.process_time()
     try:
         fit(
-            posterior, problem, simulations=64 if small else None, epochs=2 if small else epochs, seed=seed,
+            posterior, problem, simulations=64 if small else "auto", epochs=2 if small else epochs, seed=seed,
             out=folder, validation=10 if small else 100, show_progress=False, device=device,
         )  # fmt: skip
     finally:

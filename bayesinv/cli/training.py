@@ -49,12 +49,14 @@ def fit(
     simulations: Annotated[
         str,
         typer.Option(
-            metavar="NUMBER|STORE|fresh",
-            help="How many pairs to simulate, or a store made by `bayesinv simulate`, or 'fresh': new at every step.",
+            metavar="NUMBER|STORE|fresh|auto",
+            help="How many pairs to simulate, or a store made by `bayesinv simulate`, or 'fresh': new at every step. "
+            "'auto': fresh for small images whose pairs are cheap, else 4000.",
         ),
-    ] = "4000",
+    ] = "auto",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the pairs, on which the schedules count; by default 10.")
+        int | None,
+        typer.Option(min=1, help="Passes over the pairs, on which the schedules count; by default 10, fresh 12 or 24."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -113,12 +115,14 @@ def _simulations(given: str) -> int | str | None:
     """A number, a store, or ``None`` for fresh pairs."""
     if given == "fresh":
         return None
+    if given == "auto":
+        return given
     try:
         return int(given)
     except ValueError:
         if not Path(given).is_dir():
             raise ValueError(
-                f"expected --simulations as a number, a store of pairs or 'fresh', got {given!r}"
+                f"expected --simulations as a number, a store of pairs, 'fresh' or 'auto', got {given!r}"
             ) from None
         return given
 

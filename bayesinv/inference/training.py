@@ -32,7 +32,7 @@ from bayesinv.inference.history import History
 from bayesinv.inference.interrupt import interruptible
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.pairs import load_pairs
-from bayesinv.inference.plan import Plan, check_plan, recipe
+from bayesinv.inference.plan import Plan, check_plan, default_simulations, recipe
 from bayesinv.inference.posterior import Posterior
 from bayesinv.inference.problem import Problem
 from bayesinv.inference.progress import Bar, progress_bar
@@ -58,7 +58,7 @@ def fit(
     posterior: Posterior,
     problem: Problem,
     *,
-    simulations: int | str | Path | None = 4000,
+    simulations: int | str | Path | None = "auto",
     epochs: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -89,10 +89,12 @@ def fit(
         posterior: what to train, of the same problem.
         problem: the simulator.
         simulations: how many pairs to simulate once; the path of a stored set (`bayesinv.inference.simulate`); or
-            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). Images of 16 x 16 pixels have a
-            linear path that is set by least squares: from these pairs, or from twice as many more (at most 262,144)
-            where they are fresh.
-        epochs: passes over the pairs (10); sets the number of optimizer steps, on which all schedules count.
+            ``None`` to simulate fresh pairs at every step (an epoch is then 250 steps). ``"auto"`` is ``None`` for
+            images of at most 1024 pixels with a linear operator and a prior that has a density, where pairs are cheap,
+            else 4000. Images of 16 x 16 pixels have a linear path that is set by least squares: from these pairs, or
+            from twice as many more (at most 262,144) where they are fresh.
+        epochs: passes over the pairs (10; of fresh ones 24 up to 256 pixels, 12 up to 1024); sets the number of
+            optimizer steps, on which all schedules count.
         seed: of pairs, order, mirroring and image noise.
         out: run folder for ``checkpoint.safetensors``, ``history.json`` and ``posterior.bayesinv``.
         batch_size: pairs a step (16, for small images of at most 1024 pixels 32).
@@ -130,6 +132,8 @@ def fit(
     Source: the recipe follows Kingma and Ba 2015, arXiv 1412.6980 (Adam); Loshchilov and Hutter 2017,
     arXiv 1608.03983 (cosine); Polyak and Juditsky 1992, doi 10.1137/0330046 (averaging).
     """
+    if simulations == "auto":
+        simulations = default_simulations(problem)
     stored = str(simulations) if isinstance(simulations, (str, Path)) else None
     pairs = None if stored is None else load_pairs(stored, problem)
     count = simulations if simulations is None or isinstance(simulations, int) else len(pairs[0]) if pairs else 0
