@@ -155,8 +155,9 @@ def misfit_finding(metrics: Mapping[str, float], errors: Mapping[str, float]) ->
         f"{plus_minus(errors.get('chi2_ratio', math.nan), 1, '')}; wanted 0.85 to 1.3 times."
     )
     if not good:
-        text += " The samples do not reproduce the data to the noise; next: sample with refine=8."
-    return Finding(LEVELS[0] if good else LEVELS[1], "Data misfit", text)
+        text += " The samples do not reproduce the data to the noise; next: sample with refine=8, and train longer."
+    grade = LEVELS[0] if good else LEVELS[2] if ratio > 10 + slack else LEVELS[1]  # 10 is three times the noise
+    return Finding(grade, "Data misfit", text)
 
 
 def outlier_finding(metrics: Mapping[str, float], truth_range: float | None) -> Finding | None:

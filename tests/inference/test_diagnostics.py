@@ -261,6 +261,8 @@ def test_lines_of_the_verdict_have_thresholds():
     assert judge({"gate_stopped": 0.6}, {"gate_stopped": 0.01}).level == "do not trust"
     assert judge({"chi2_raw": 40.0, "misfit_left": 0.9}, {}).level == "do not trust"
     assert judge({"chi2_raw": 7.0, "chi2_ratio": 1.01}, {}).level == "trust"  # the targets bear the same noise
+    for ratio, error, level in ((9.0, 0.1, "caution"), (11.0, 1.0, "caution"), (11.0, 0.1, "do not trust")):
+        assert judge({"chi2_raw": ratio, "chi2_ratio": ratio}, {"chi2_ratio": error}).level == level
     for verdict in (
         judge(far, errors),
         judge({"rank_bias": -0.2}, {"rank_bias": 0.001}),
