@@ -1,14 +1,14 @@
 r"""The gate: are these data like the simulated ones? A p-value-like score, with a warning where they are not.
 
-Features ``f`` of a record are logarithms (`bayesinv.inference.gate_features`). With mean ``m`` and shrunk covariance
-``C`` of simulated records, the score is the largest of standardised statistics,
+With mean ``m`` and shrunk covariance ``C`` of the features ``f`` (`bayesinv.inference.gate_features`) of simulated
+records, the score is the largest of standardised statistics,
 
     s(y) = max_t (t - mean t) / sd t,   t in {d, w_1 . (f - m), w_2 . (f - m), ...},   d^2 = (f - m)^T C^{-1} (f - m),
 
 where ``w_k = C^{-1} delta_k`` looks in the direction ``delta_k`` in which the features move when the clean data are
-stretched along an axis by 10 %, the images smoothed, sharpened or their pixels shuffled, or the noise is raised by
-40 %: what a wrong wavelet, speed, blur, prior or noise level does. With the scores ``s_1 .. s_n`` of simulated records,
-each left out of its own reference,
+stretched along an axis by 10 %, the images smoothed, sharpened or their pixels shuffled, the noise raised by 40 % or
+the sign reversed: what a wrong wavelet, speed, blur, prior, noise level or polarity does. With the scores
+``s_1 .. s_n`` of simulated records, each left out of its own reference,
 
     p(y) = (1 + #{i : s_i >= s(y)}) / (n + 1),
 
@@ -35,7 +35,7 @@ from bayesinv.inference.problem import Problem
 __all__ = ["LEVEL", "Gate", "OutOfDistributionWarning", "data_features", "fit_gate", "gate_unheard", "warn_if_outside"]
 
 LEVEL = 0.01
-_SHRINK = 0.03
+_SHRINK = 0.005
 
 
 _ARRAYS = ("mean", "precision", "moves", "centre", "spread", "scores")
@@ -144,7 +144,7 @@ def _statistics(
     return np.concatenate([[math.sqrt(max(float((row - mean) @ white), 0.0))], moves @ white])
 
 
-def fit_gate(problem: Problem, *, simulations: int = 200, seed: int = 0, level: float = LEVEL) -> Gate:
+def fit_gate(problem: Problem, *, simulations: int = 500, seed: int = 0, level: float = LEVEL) -> Gate:
     """The gate of a problem, from freshly simulated records.
 
     Args:

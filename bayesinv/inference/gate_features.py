@@ -1,8 +1,9 @@
 r"""Features of a record for the gate, and the distortions that tell in which direction wrong data lie.
 
-All are logarithms: the rms of the record; its residual ``|y - A x_k|^2 / (sigma^2 m)`` after 1, 4 and 12 steps of CGLS
+Most are logarithms: the rms of the record; its residual ``|y - A x_k|^2 / (sigma^2 m)`` after 1, 4 and 12 steps of CGLS
 (the data misfit after a classical inference); the shares of energy in half-octave bands of the cosine transform along
-each axis, of the record and of the last residual.
+each axis, of the record and of the last residual. Energies do not tell a record from its negative: of data with a space
+the skewness does, and that of the classical image, and vectors are features themselves.
 """
 
 from __future__ import annotations
@@ -28,15 +29,18 @@ _LOUDER = 1.4
 
 
 def data_features(forward: ForwardModel, y: Tensor, sigma: Tensor) -> NDArray[np.float64]:
-    """The features ``(batch, k)`` of data ``(batch, *data_shape)`` with noise levels ``(batch,)``; all logarithms."""
+    """The features ``(batch, k)`` of data ``(batch, *data_shape)`` with noise levels ``(batch,)``."""
     with torch.no_grad():
         found = [_log(_real(y).square().mean(1, keepdim=True).sqrt()), _bands(y)]
+        found.append(_skewness(y) if y.ndim > 2 else _real(y))
         if hasattr(forward.operator, "adjoint"):
             iterates = cgls_iterates(forward.operator, y, _STEPS)
             residuals = [y - forward.operator(x) for x in iterates]
             power = torch.stack([_real(part).square().mean(1) for part in residuals], 1)
             level = sigma.to(power).reshape(-1, 1)
             found += [_log(power / level**2), _bands(residuals[-1])]
+            if iterates[1].ndim > 2:
+                found.append(_skewness(iterates[1]))
     return np.concatenate([part.double().cpu().numpy() for part in found], axis=1)
 
 
@@ -45,7 +49,8 @@ def distortions(forward: ForwardModel, x: Tensor, y: Tensor, sigma: Tensor) -> I
 
     Clean data stretched and squeezed by 10 % along each axis; those of images smoothed and sharpened by a Gaussian of
     0.7 pixels, within the range of the images, or with their pixels shuffled, each with the noise as it was, over the
-    rms of the clean data where the noise is relative; then the data with 1.4 times the noise.
+    rms of the clean data where the noise is relative; then the data with 1.4 times the noise, and with their signs
+    reversed.
 
     Args:
         forward: operator and noise.
@@ -62,6 +67,7 @@ def distortions(forward: ForwardModel, x: Tensor, y: Tensor, sigma: Tensor) -> I
                 gain = _rms(wrong) / _rms(clean).clamp_min(_FLOOR)
             yield wrong + gain.view(-1, *[1] * (y.ndim - 1)) * noise, gain * sigma
         yield clean + _LOUDER * noise, sigma
+        yield -y, sigma
 
 
 def _stretched(clean: Tensor) -> Iterator[Tensor]:
@@ -92,6 +98,13 @@ def _other_images(x: Tensor) -> Iterator[Tensor]:
 
 def _rms(data: Tensor) -> Tensor:
     return _real(data).square().mean(1).sqrt()
+
+
+def _skewness(data: Tensor) -> Tensor:
+    """``mean (v - mean v)^3 / sd^3``, ``(batch, 1)``; of complex data that of both parts together."""
+    values = _real(data).double()
+    away = values - values.mean(1, keepdim=True)
+    return away.pow(3).mean(1, keepdim=True) / away.square().mean(1, keepdim=True).clamp_min(_FLOOR).pow(1.5)
 
 
 def _bands(data: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ r"""`fit`: trains a posterior on simulated pairs ``(x_i, y_i)``, resumable, the 
 Two phases of one cosine schedule: the head of the summary network alone (mean squared error), then flow and summary
 jointly (`bayesinv.inference.objective`). Images bear noise that falls to its last value in the first phase. The weights
 are averaged exponentially, the average of least held-out loss is kept, and on the validation pairs a temperature is
-chosen and a common bias taken away. Last, 200 more simulated records make the gate that tells at `sample` whether data
+chosen and a common bias taken away. Last, 500 more simulated records make the gate that tells at `sample` whether data
 are like them.
 Every draw is keyed by (seed, step), so that a run that was killed and resumed repeats an undisturbed one.
 """

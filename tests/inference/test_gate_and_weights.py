@@ -12,12 +12,13 @@ import torch
 from exact_problems import exact_problem
 from faulty_posteriors import Faulty
 
-from bayesinv.inference import Posterior, load_problem
+from bayesinv.inference import Posterior, Problem, load_problem
 from bayesinv.inference.exact import ExactPosterior
 from bayesinv.inference.gate import Gate, OutOfDistributionWarning, fit_gate, warn_if_outside
 from bayesinv.inference.gate_features import data_features
 from bayesinv.inference.importance import importance_weights, khat_limit, pareto_smoothed
 from bayesinv.physics import GaussianNoise
+from bayesinv_datasets.vector_problems import VECTOR_PROBLEMS
 
 
 def roc_area(inside, outside):
@@ -83,14 +84,15 @@ def test_distortions_leave_the_noise(problem):
     x, y, sigma = problem.sample(2, seed=1)
     clean = problem.forward.operator(x)
     made = [wrong for wrong, _ in distortions(problem.forward, x, clean, sigma)]
-    assert len(made) == 8  # two ways along two axes, smoother, sharper, shuffled, louder
-    torch.testing.assert_close(made[-1], clean)
+    assert len(made) == 9  # two ways along two axes, smoother, sharper, shuffled, louder, reversed
+    torch.testing.assert_close(made[-2], clean)
+    torch.testing.assert_close(made[-1], -clean)
     smooth, sharp, shuffled = (float(part.diff(dim=3).square().sum()) for part in made[4:7])
     assert smooth < float(clean.diff(dim=3).square().sum()) < sharp
     assert shuffled != sharp
     absolute = dataclasses.replace(problem.forward, noise=GaussianNoise(0.1, relative=False))
     for forward, exponent in ((problem.forward, 1), (absolute, 0)):
-        for (wrong, level), without in zip(distortions(forward, x, y, sigma), made[:-1], strict=False):
+        for (wrong, level), without in zip(distortions(forward, x, y, sigma), made[:-2], strict=False):
             size = without.square().mean((1, 2, 3)).sqrt() / clean.square().mean((1, 2, 3)).sqrt()
             gain = size.view(2, 1, 1, 1) ** exponent
             torch.testing.assert_close(wrong - without, gain * (y - clean), atol=1e-5, rtol=1e-3)
@@ -102,7 +104,26 @@ def test_a_vector_has_no_neighbours_to_be_shuffled_among():
     from bayesinv_datasets.vector_problems import gaussian_linear
 
     problem = gaussian_linear()
-    assert len(list(distortions(problem.forward, *problem.sample(3, 0)))) == 1
+    assert len(list(distortions(problem.forward, *problem.sample(3, 0)))) == 2
+
+
+def test_a_wrong_polarity_is_found():
+    """Energies are those of the right one."""
+    problem = load_problem("deblur", size=16)
+    gate = fit_gate(problem, seed=7, simulations=200)
+    _, y, sigma = problem.sample(50, seed=2)
+    assert (gate.p_value(data_features(problem.forward, -y, sigma)) < 0.01).mean() > 0.9
+
+
+def test_numbers_far_off_are_found():
+    moons = VECTOR_PROBLEMS["two-moons"]()
+    problem = Problem(moons.prior, moons.forward)
+    gate = fit_gate(problem, seed=7, simulations=200)
+    _, y, sigma = problem.sample(50, 2)
+    far = [data_features(problem.forward, y + shift * y.std(0), sigma) for shift in (0.0, 6.0)]
+    stopped = [(gate.p_value(rows) < 0.01).mean() for rows in far]
+    assert stopped[0] <= 0.06
+    assert stopped[1] > 0.9
 
 
 def test_gate_survives_json(gate):
@@ -110,7 +131,7 @@ def test_gate_survives_json(gate):
     rows = np.random.default_rng(0).normal(size=(5, len(gate.mean))) + gate.mean
     np.testing.assert_allclose(again.score(rows), gate.score(rows), rtol=1e-3)
     assert again.level == gate.level
-    assert gate.p_value(np.full((1, len(gate.mean)), np.nan))[0] == 1 / 201
+    assert gate.p_value(np.full((1, len(gate.mean)), np.nan))[0] == 1 / (len(gate.scores) + 1)
     with pytest.raises(ValueError, match="100 or more rows"):
         Gate.fit(np.zeros((50, 2)), np.ones((1, 2)))
     with pytest.raises(ValueError, match="between 0 and 1"):
