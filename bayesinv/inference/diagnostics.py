@@ -19,7 +19,7 @@ from bayesinv.inference.checks import Checks
 from bayesinv.inference.functionals import Functional, standard_functionals
 from bayesinv.inference.gate import gate_unheard
 from bayesinv.inference.heldout import HeldOut, Observation
-from bayesinv.inference.importance import log_importance, pareto_smoothed
+from bayesinv.inference.importance import TAIL_SAMPLES, log_importance, weight_quality
 from bayesinv.inference.sbc import functional_ranks
 from bayesinv.inference.scores import label_images, score, score_misfit, score_ranks, score_weights
 from bayesinv.inference.verdict import judge
@@ -170,11 +170,9 @@ def _observe(
     familiar = one.conditioned.gate_p_value() if hasattr(one.conditioned, "gate_p_value") else None
     if familiar is not None:
         kept["gate_p_value"] = familiar[0]
-    if hasattr(prior, "log_prob") and len(values) >= 10:
+    if hasattr(prior, "log_prob") and len(values) >= TAIL_SAMPLES:
         images = torch.from_numpy(np.ascontiguousarray(values))
-        log_weight = log_importance(one.conditioned, images, prior, one.forward)
-        weight, kept["khat"] = pareto_smoothed(log_weight)
-        kept["ess_share"] = 1 / (weight**2).sum() / len(weight)
+        kept["khat"], kept["ess_share"] = weight_quality(log_importance(one.conditioned, images, prior, one.forward))
     if refine:
         with gate_unheard():
             drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)
