@@ -56,7 +56,7 @@ def diagnose(
     seed: int = 1,
     refine: int = 0,
     refine_samples: int = 32,
-    pairs: tuple[Tensor, Tensor, Tensor] | None = None,
+    pairs: tuple[Any, Any, Any] | None = None,
     peak: float | None = 1.0,
     examples: int = 4,
     functionals: Mapping[str, Functional] | None = None,
@@ -92,7 +92,7 @@ def diagnose(
         The checks. Every number depends on `seed` and the observation only, not on any batch size.
 
     Raises:
-        ValueError: if there are fewer than two pairs, or fewer than four samples.
+        ValueError: if there are fewer than two pairs or four samples, or pairs or samples hold NaN or infinity.
     """
     began = time.perf_counter()
     held = HeldOut(posterior, problem, simulations=simulations, samples=samples, seed=seed, pairs=pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from exact_problems import exact_problem
 from faulty_posteriors import Faulty
 
 from bayesinv.inference.accuracy import ssim
+from bayesinv.inference.diagnostics import diagnose
 from bayesinv.inference.ecdf import ecdf_difference
 from bayesinv.inference.exact import ExactPosterior
 from bayesinv.inference.functionals import evaluate, standard_functionals
@@ -63,6 +65,49 @@ def test_observations_are_keyed_and_kept(problem):
         HeldOut(posterior, problem, samples=3)
 
 
+def test_pairs_that_do_not_fit(problem):
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    x, y, sigma = problem.sample(3, 0)
+    arrays = x.numpy(), y.numpy(), sigma.numpy()
+    of_arrays, of_tensors = (HeldOut(posterior, problem, samples=9, pairs=p) for p in (arrays, (x, y, sigma)))
+    np.testing.assert_array_equal(of_arrays[2].values, of_tensors[2].values)
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 1, 8, 8\), got \(3, 8, 8\)"):
+        HeldOut(posterior, problem, pairs=(x[:, 0], y, sigma))
+    with pytest.raises(ValueError, match="expected y of shape"):
+        HeldOut(posterior, problem, pairs=(x, y.flatten(1), sigma))
+    with pytest.raises(ValueError, match="expected sigma of shape"):
+        HeldOut(posterior, problem, pairs=(x, y, sigma[:, None]))
+    with pytest.raises(ValueError, match="got 3, 3, 0"):
+        HeldOut(posterior, problem, pairs=(x, y, 0.5))
+
+
+def test_numbers_that_are_none_are_refused(problem):
+    """NaN compares as neither: it must not pass for a figure that is missing."""
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    x, y, sigma = problem.sample(3, 0)
+    for place, name in enumerate("xys"):
+        pairs = [x.clone(), y.clone(), sigma.clone()]
+        pairs[place][1] = math.nan
+        with pytest.raises(ValueError, match=f"finite {name}.*1 of 3 pairs"):
+            HeldOut(posterior, problem, pairs=tuple(pairs))
+
+    class Broken:
+        target_noise = 0.0
+
+        def __call__(self, y, sigma=None):
+            made = posterior(y, sigma)
+
+            def draw(n, *, seed, refine=0):
+                values = made.sample(n, seed=seed)
+                values.values[2:4, 0, 0, 1, 1] = math.nan
+                return values
+
+            return SimpleNamespace(sample=draw, log_prob=made.log_prob)
+
+    with pytest.raises(ValueError, match="NaN or infinity in 2 of 9 given observation 0; next"):
+        diagnose(Broken(), problem, simulations=2, samples=9)
+
+
 def test_functionals_are_a_change_of_basis():
     functionals = standard_functionals((1, 8, 8))
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8))
@@ -76,6 +121,8 @@ def test_functionals_are_a_change_of_basis():
     assert volume["patches"].shape == (2, 64)
     with pytest.raises(ValueError, match="as many rows"):
         evaluate({"bad": lambda x: x.mean()}, images)
+    with pytest.raises(ValueError, match="'bad' to be finite, got NaN or infinity for 5 of 5"):
+        evaluate({"bad": lambda x: np.full(len(x), math.inf)}, images)
 
 
 @pytest.mark.parametrize("pooled", [1, 30])
