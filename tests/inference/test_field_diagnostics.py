@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,11 +20,12 @@ from bayesinv.inference.functionals import evaluate, standard_functionals
 from bayesinv.inference.heldout import HeldOut
 from bayesinv.inference.mean_accuracy import mean_accuracy, samples_needed
 from bayesinv.inference.pit import pit_maps
-from bayesinv.inference.predictive import predictive_check
+from bayesinv.inference.predictive import _at_level, predictive_check
 from bayesinv.inference.proper_scores import crps, energy_score, proper_scores, variogram_score
 from bayesinv.inference.sbc import expected_coverage, sbc
 from bayesinv.inference.spread import error_against_spread, z_against_contraction
 from bayesinv.inference.tarp import tarp
+from bayesinv.physics import GaussianNoise, PoissonNoise, SignalDependentNoise
 
 COUNT, SAMPLES = 80, 49
 
@@ -272,6 +274,34 @@ def test_predictive_checks(held):
     assert ecdf_difference(exact.misfit_rank, SAMPLES).p_value > 0.01
     loud = held()
     assert float(predictive_check(loud, statistics={"mean": lambda y: y.mean(1)}).p_value.mean()) > 0.2
+
+
+def test_replicates_have_the_noise_of_their_record(problem):
+    """Levels drawn over a factor of nine, an exact posterior that is told them."""
+    level = float(problem.forward.noise.level)
+    x, _, _ = problem.sample(30, 4)
+    noisy = replace(problem.forward, noise=GaussianNoise((level / 3, 3 * level), relative=False))
+    y, sigma = noisy.simulate(x, 4)
+    told = SimpleNamespace(forward=noisy, prior=problem.prior)
+    held = HeldOut(ExactPosterior(problem.prior, problem.forward), told, samples=49, pairs=(x, y, sigma))
+    found = predictive_check(held, statistics={"power": lambda data: (data**2).mean(1)})
+    for one, replicates in zip(held, found.example_replicates.values, strict=False):
+        spread = (replicates - one.predicted[:20]).std() / float(one.sigma[0])
+        assert spread == pytest.approx(1.0, abs=4 / math.sqrt(2 * replicates.size))
+    assert abs(float(found.p_value.mean()) - 0.5) < 4 * 0.29 / math.sqrt(30)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [GaussianNoise((0.01, 1.0)), PoissonNoise((10.0, 1e4)), SignalDependentNoise((0.01, 1.0), shot=0.5)],
+    ids=lambda noise: type(noise).__name__,
+)
+def test_every_noise_has_a_level(noise):
+    clean = torch.ones(2, 1, 20000)
+    noisy, sigma = _at_level(noise, 0.2).draw(clean, 0)
+    torch.testing.assert_close(sigma, torch.full((2,), 0.2))
+    spread = 0.2 * math.sqrt(1 + getattr(noise, "shot", 0.0))
+    assert float((noisy - clean).std()) == pytest.approx(spread, rel=0.03)
 
 
 def test_accuracy_of_the_mean_and_samples_needed(held):
