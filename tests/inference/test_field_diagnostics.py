@@ -264,6 +264,15 @@ def test_z_scores_and_spread(held, problem):
     assert float(error_against_spread(held("sd too small")).ratio.mean()) == pytest.approx(0.85, abs=0.1)
 
 
+def test_the_error_of_the_rms_of_z_is_its_spread(problem):
+    """Over pixels whose noise is their own; 9 samples, 200 observations."""
+    held = HeldOut(ExactPosterior(problem.prior, problem.forward), problem, simulations=200, samples=9, seed=21)
+    found = z_against_contraction(held)
+    assert float(found.z_rms.mean()) == pytest.approx(1.0, abs=4 * float(found.z_rms_error) / math.sqrt(10))
+    assert float(found.z_rms.std()) == pytest.approx(float(found.z_rms_error), rel=0.4)
+    assert float(found.z_rms_error) == pytest.approx(math.sqrt(7 / 1600))
+
+
 def test_predictive_checks(held):
     exact, ignored = predictive_check(held()), predictive_check(held("data ignored"))
     assert abs(float(exact.chi2_ratio) - 1) < 4 * float(exact.chi2_ratio_error)
