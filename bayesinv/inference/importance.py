@@ -54,7 +54,8 @@ def importance_weights(
         sample size), ``khat``, ``khat_limit``.
 
     Raises:
-        ValueError: if the prior has no density, the power is not in (0, 1], or every sample has weight zero.
+        ValueError: if the prior has no density, the power is not in (0, 1], the records are more than one, the samples
+            are refined, or every sample has weight zero.
     """
     import torch
 
@@ -62,6 +63,14 @@ def importance_weights(
         raise ValueError(f"expected a prior with log_prob(x), got {type(prior).__name__}")
     if not 0 < power <= 1:
         raise ValueError(f"expected a power in (0, 1], got {power}")
+    records = max(len(conditioned.y), samples.values.sizes.get("observation", 1))
+    if records != 1:
+        raise ValueError(f"expected samples of one record, got {records} records; weigh them one by one")
+    if samples.provenance.get("refine", 0):
+        raise ValueError(
+            f"expected samples without refinement, got refine={samples.provenance['refine']}: log_prob is not their "
+            "density; next: sample with refine=0"
+        )
     values = samples.observation(0).values
     images = torch.from_numpy(np.ascontiguousarray(values.to_numpy()))
     weight, khat = pareto_smoothed(power * log_importance(conditioned, images, prior, forward))

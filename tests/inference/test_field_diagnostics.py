@@ -196,6 +196,12 @@ def test_user_defined_functional(held):
     assert "maximum" in cover.functional.values
 
 
+@pytest.mark.parametrize("name", ["pixels", "predictions", "misfit", "density"])
+def test_a_functional_does_not_replace_another(held, name):
+    with pytest.raises(ValueError, match=f"named other than .*, got '{name}'"):
+        sbc(held(), functionals={name: lambda images: images.max((1, 2, 3))})
+
+
 def test_density_coverage_is_of_highest_density_regions(held):
     """sd too small by 15 %: regions of highest density are too small; a shift of the mean is seen as well."""
     exact, narrow = (expected_coverage(held(fault)).sel(functional="density") for fault in ("exact", "sd too small"))
@@ -248,6 +254,13 @@ def test_scores_are_best_for_the_exact_posterior(held):
     ignored = proper_scores(held("data ignored"))
     assert abs(float(ignored.crps_skill)) < 4 * float(ignored.crps_skill_error) + 0.02
     assert float(exact.crps_skill) > 0.2
+
+
+def test_two_observations_have_no_proper_scores(problem):
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    with pytest.raises(ValueError, match="3 or more observations for proper scores, got 2"):
+        proper_scores(HeldOut(posterior, problem, simulations=2, samples=9))
+    assert math.isfinite(float(proper_scores(HeldOut(posterior, problem, simulations=3, samples=9)).crps_skill))
 
 
 def test_z_scores_and_spread(held, problem):

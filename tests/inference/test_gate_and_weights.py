@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -264,6 +265,14 @@ def test_doors():
         importance_weights(exact, samples, object(), toy.forward)
     with pytest.raises(ValueError, match="power"):
         importance_weights(exact, samples, toy.prior, toy.forward, power=0.0)
+    _, many, levels = toy.sample(2, seed=0)
+    pair = ExactPosterior(toy.prior, toy.forward)(many, levels)
+    for both in ((pair, pair.sample(20)), (exact, pair.sample(20)), (pair, samples)):
+        with pytest.raises(ValueError, match="one record, got 2"):
+            importance_weights(*both, toy.prior, toy.forward)
+    refined = replace(samples, provenance=samples.provenance | {"refine": 3})
+    with pytest.raises(ValueError, match="got refine=3"):
+        importance_weights(exact, refined, toy.prior, toy.forward)
     with pytest.raises(ValueError, match="ten or more log weights"):
         pareto_smoothed(np.array([1.0, 2.0]))
     for wrong in (np.nan, np.inf):
