@@ -222,7 +222,19 @@ def contraction(std: Any, prior_variance: Any) -> Array:
 
 
 def z_scores(truth: Any, mean: Any, std: Any, samples: int) -> Array:
-    """``(x* - mean) / (std sqrt(1 + 1/S))``: standard for a Gaussian posterior, whatever the number of samples."""
-    scale = np.asarray(std, float) * np.sqrt(1 + 1 / samples)
+    """``(x* - mean) / (std sqrt((1 + 1/S) (S - 1) / (S - 3)))`` of the mean and standard deviation of S samples.
+
+    For an exact Gaussian posterior it is Student's law with S - 1 degrees of freedom, scaled to mean 0 and variance 1.
+
+    Raises:
+        ValueError: for fewer than four samples, with which it has no variance.
+
+    Example:
+        >>> z_scores([1.0, 0.0], 0.0, 1.0, 9).round(3)
+        array([0.822, 0.   ])
+    """
+    if samples < 4:
+        raise ValueError(f"expected 4 or more samples for z-scores, got {samples}")
+    scale = np.asarray(std, float) * np.sqrt((1 + 1 / samples) * (samples - 1) / (samples - 3))
     deviation = np.asarray(truth, float) - np.asarray(mean, float)
     return np.asarray(np.divide(deviation, scale, out=np.full(deviation.shape, np.nan), where=scale > 0))

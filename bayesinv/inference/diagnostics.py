@@ -19,7 +19,7 @@ from bayesinv.inference.checks import Checks
 from bayesinv.inference.functionals import Functional, standard_functionals
 from bayesinv.inference.gate import gate_unheard
 from bayesinv.inference.heldout import HeldOut, Observation
-from bayesinv.inference.importance import log_importance, pareto_smoothed
+from bayesinv.inference.importance import TAIL_SAMPLES, log_importance, weight_quality
 from bayesinv.inference.sbc import functional_ranks
 from bayesinv.inference.scores import label_images, score, score_misfit, score_ranks, score_weights
 from bayesinv.inference.verdict import judge
@@ -56,7 +56,7 @@ def diagnose(
     seed: int = 1,
     refine: int = 0,
     refine_samples: int = 32,
-    pairs: tuple[Tensor, Tensor, Tensor] | None = None,
+    pairs: tuple[Any, Any, Any] | None = None,
     peak: float | None = 1.0,
     examples: int = 4,
     functionals: Mapping[str, Functional] | None = None,
@@ -92,7 +92,7 @@ def diagnose(
         The checks. Every number depends on `seed` and the observation only, not on any batch size.
 
     Raises:
-        ValueError: if there are fewer than two pairs, or fewer than four samples.
+        ValueError: if there are fewer than two pairs or four samples, or pairs or samples hold NaN or infinity.
     """
     began = time.perf_counter()
     held = HeldOut(posterior, problem, simulations=simulations, samples=samples, seed=seed, pairs=pairs)
@@ -170,11 +170,9 @@ def _observe(
     familiar = one.conditioned.gate_p_value() if hasattr(one.conditioned, "gate_p_value") else None
     if familiar is not None:
         kept["gate_p_value"] = familiar[0]
-    if hasattr(prior, "log_prob") and len(values) >= 10:
+    if hasattr(prior, "log_prob") and len(values) >= TAIL_SAMPLES:
         images = torch.from_numpy(np.ascontiguousarray(values))
-        log_weight = log_importance(one.conditioned, images, prior, one.forward)
-        weight, kept["khat"] = pareto_smoothed(log_weight)
-        kept["ess_share"] = 1 / (weight**2).sum() / len(weight)
+        kept["khat"], kept["ess_share"] = weight_quality(log_importance(one.conditioned, images, prior, one.forward))
     if refine:
         with gate_unheard():
             drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)

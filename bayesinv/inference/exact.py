@@ -129,14 +129,17 @@ class ExactPosterior:
             sigma: known noise level, a number or ``(batch,)``; absent, the problem's own.
 
         Raises:
-            ValueError: for a wrong shape, NaN or infinity, or a sigma that is not positive.
+            ValueError: for a wrong shape, NaN or infinity, or a sigma that is not positive or of another length.
         """
         data = y if isinstance(y, Tensor) else torch.from_numpy(np.array(y))
         single = data.ndim == len(self.forward.data_shape)
         data = data[None] if single else data
         self.forward.check_data(data)
         known = self.forward.noise.sigma_of(data) if sigma is None else torch.as_tensor(sigma)
-        known = known.double().flatten().expand(len(data))
+        known = known.double().flatten()
+        if len(known) not in (1, len(data)):
+            raise ValueError(f"expected one noise level sigma or one for each of {len(data)} records, got {len(known)}")
+        known = known.expand(len(data))
         if not bool((torch.isfinite(known) & (known > 0)).all()):
             raise ValueError("expected positive, finite noise levels sigma")
         return ExactConditioned(self, data, known, single)
@@ -190,14 +193,22 @@ class ExactConditioned:
         return torch.einsum("bk,bkij->bij", self.weights, second)
 
     def cdf(self, x: Any) -> Tensor:
-        """``P(pixel <= x | y)`` of each pixel by itself, ``(batch, *model_shape)``: uniform at a true image."""
-        images = as_float64(x).reshape(-1, *self.posterior.forward.model_shape)
+        """``P(pixel <= x | y)`` of each pixel by itself, ``(batch, *model_shape)``: uniform at a true image.
+
+        Raises:
+            ValueError: for images of another shape, or not as many as records.
+        """
+        images = self._images(x)
         scale = torch.stack([torch.stack([law.covariance.diagonal() for law in laws]) for laws in self._laws]).sqrt()
         z = (images[:, None] - self.means) / scale.reshape(self.means.shape)
         return torch.einsum("bk,bk...->b...", self.weights, torch.special.ndtr(z))
 
     def log_prob(self, x: Any) -> Tensor:
-        """Log density in nats of images ``(n, *model_shape)``, one for each record or many for one, ``(n,)``."""
+        """Log density in nats of images ``(n, *model_shape)``, one for each record or many for one, ``(n,)``.
+
+        Raises:
+            ValueError: for images of another shape, or not as many as records.
+        """
         return torch.logsumexp(self._joint(x), 1)
 
     def responsibilities(self, x: Any) -> Tensor:
@@ -269,11 +280,19 @@ class ExactConditioned:
         stacked = torch.stack(found)
         return stacked.mean(1), stacked.std(1) / math.sqrt(samples)
 
-    def _joint(self, x: Any) -> Tensor:
-        """``log w_k + log N(x; m_k, Gamma_k)``, ``(n, K)``."""
-        images = as_float64(x).reshape(-1, *self.posterior.forward.model_shape)
+    def _images(self, x: Any) -> Tensor:
+        """Images ``(n, *model_shape)``, as many as records unless there is but one; a single one may lack the axis."""
+        images, shape = as_float64(x), self.posterior.forward.model_shape
+        images = images[None] if images.ndim == len(shape) else images
+        if tuple(images.shape[1:]) != shape:
+            raise ValueError(f"expected images of shape (n, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
         if len(self.y) not in (1, len(images)):
             raise ValueError(f"expected as many images as records ({len(self.y)}), got {len(images)}")
+        return images
+
+    def _joint(self, x: Any) -> Tensor:
+        """``log w_k + log N(x; m_k, Gamma_k)``, ``(n, K)``."""
+        images = self._images(x)
         means, weights = self.means.flatten(2), self.weights.log()
         if len(self.y) == 1:
             terms = [law.log_prob(images.flatten(1), means[0, k]) for k, law in enumerate(self._laws[0])]

@@ -69,7 +69,7 @@ def evaluate(functionals: Mapping[str, Functional], images: Any) -> dict[str, Ar
     """Rows ``(n, q)`` of every functional on images ``(n, channels, *space)``.
 
     Raises:
-        ValueError: if a functional gives another number of rows than there are images.
+        ValueError: if a functional gives another number of rows than there are images, or NaN or infinity.
     """
     rows = {}
     for name, function in functionals.items():
@@ -77,6 +77,11 @@ def evaluate(functionals: Mapping[str, Functional], images: Any) -> dict[str, Ar
         if value.ndim == 0 or len(value) != len(images):
             raise ValueError(
                 f"expected functional {name!r} to map {len(images)} images to as many rows, got shape {value.shape}"
+            )
+        wrong = int((~np.isfinite(value)).reshape(len(value), -1).any(1).sum())
+        if wrong:
+            raise ValueError(
+                f"expected functional {name!r} to be finite, got NaN or infinity for {wrong} of {len(images)} images"
             )
         rows[name] = value.reshape(len(images), -1)
     return rows

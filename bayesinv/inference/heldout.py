@@ -116,11 +116,13 @@ class HeldOut:
         simulations: number of pairs to simulate.
         samples: samples for each; 99 makes the 90 % interval by ranks exact.
         seed: of pairs and samples; choose another than in training.
-        pairs: ``(x, y, sigma)`` in place of simulated ones.
+        pairs: ``(x, y, sigma)`` in place of simulated ones, tensors or arrays: ``(N, *model_shape)``, ``(N,
+            *data_shape)``, ``(N,)``.
         keep: whether to keep the samples in memory, so that several diagnostics share them.
 
     Raises:
-        ValueError: for fewer than two pairs or four samples, or pairs that do not match.
+        ValueError: for fewer than two pairs or four samples, pairs that do not match or hold NaN or infinity; where
+            an observation is drawn, if its samples do.
 
     Example:
         >>> from bayesinv.inference import Posterior, load_problem
@@ -138,17 +140,15 @@ class HeldOut:
         simulations: int = 200,
         samples: int = 99,
         seed: int = 1,
-        pairs: tuple[Tensor, Tensor, Tensor] | None = None,
+        pairs: tuple[Any, Any, Any] | None = None,
         keep: bool = False,
     ) -> None:
         if samples < 4:
             raise ValueError(f"expected at least 4 samples, got {samples}")
         self.posterior, self.forward = posterior, problem.forward
         self.samples, self.seed = samples, seed
-        self.x, self.y, self.sigma = problem.sample(simulations, seed) if pairs is None else pairs
-        lengths = len(self.x), len(self.y), len(self.sigma)
-        if lengths[0] < 2 or len(set(lengths)) != 1:
-            raise ValueError(f"expected 2 or more pairs, as many x as y and sigma, got {', '.join(map(str, lengths))}")
+        found = problem.sample(simulations, seed) if pairs is None else pairs
+        self.x, self.y, self.sigma = _checked(found, problem.forward)
         self.target_noise = float(posterior.target_noise)
         self._kept: dict[int, Observation] | None = {} if keep else None
 
@@ -174,6 +174,12 @@ class HeldOut:
         with torch.no_grad(), gate_unheard():
             conditioned = self.posterior(y, sigma)
             values = np.asarray(conditioned.sample(self.samples, seed=seed).observation(0).values.to_numpy())
+        wrong = int((~np.isfinite(values)).reshape(len(values), -1).any(1).sum())
+        if wrong:
+            raise ValueError(
+                f"expected finite samples, got NaN or infinity in {wrong} of {len(values)} given observation {index}; "
+                "next: train anew with a smaller rate, or with more noise on the images"
+            )
         clean = self.x[index].cpu().numpy()
         one = Observation(index, clean, self.target(index), values, y, sigma, conditioned, seed, self.forward)
         if self._kept is not None:
@@ -197,6 +203,28 @@ class HeldOut:
     def dimension(self) -> int:
         """Numbers in an image."""
         return math.prod(self.shape)
+
+
+def _checked(pairs: tuple[Any, Any, Any], forward: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs as tensors, once their lengths, shapes and numbers are as they should be."""
+    import torch
+
+    x, y, sigma = (torch.as_tensor(part) for part in pairs)
+    lengths = [len(part) if part.ndim else 0 for part in (x, y, sigma)]
+    if lengths[0] < 2 or len(set(lengths)) != 1:
+        raise ValueError(f"expected 2 or more pairs, as many x as y and sigma, got {', '.join(map(str, lengths))}")
+    for name, part, shape in (
+        ("x", x, getattr(forward, "model_shape", x.shape[1:])),
+        ("y", y, getattr(forward, "data_shape", y.shape[1:])),
+        ("sigma", sigma, ()),
+    ):
+        if tuple(part.shape[1:]) != tuple(shape):
+            wanted = ", ".join(map(str, ("N", *shape)))
+            raise ValueError(f"expected {name} of shape ({wanted}), got {tuple(part.shape)}")
+        wrong = int((~torch.isfinite(part)).reshape(len(part), -1).any(1).sum())
+        if wrong:
+            raise ValueError(f"expected finite {name}, got NaN or infinity in {wrong} of {len(part)} pairs")
+    return x, y, sigma
 
 
 def _rows(data: Tensor) -> Array:

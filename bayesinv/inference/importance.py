@@ -22,7 +22,9 @@ from bayesinv.inference.samples import Samples
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["importance_weights", "khat_limit", "log_importance", "pareto_smoothed"]
+__all__ = ["TAIL_SAMPLES", "importance_weights", "khat_limit", "log_importance", "pareto_smoothed", "weight_quality"]
+
+TAIL_SAMPLES = 21  # the fewest samples whose tail has five weights, the fewest that tell a k-hat
 
 Array: TypeAlias = NDArray[Any]
 
@@ -52,7 +54,8 @@ def importance_weights(
         sample size), ``khat``, ``khat_limit``.
 
     Raises:
-        ValueError: if the prior has no density, or the power is not in (0, 1].
+        ValueError: if the prior has no density, the power is not in (0, 1], the records are more than one, the samples
+            are refined, or every sample has weight zero.
     """
     import torch
 
@@ -60,6 +63,14 @@ def importance_weights(
         raise ValueError(f"expected a prior with log_prob(x), got {type(prior).__name__}")
     if not 0 < power <= 1:
         raise ValueError(f"expected a power in (0, 1], got {power}")
+    records = max(len(conditioned.y), samples.values.sizes.get("observation", 1))
+    if records != 1:
+        raise ValueError(f"expected samples of one record, got {records} records; weigh them one by one")
+    if samples.provenance.get("refine", 0):
+        raise ValueError(
+            f"expected samples without refinement, got refine={samples.provenance['refine']}: log_prob is not their "
+            "density; next: sample with refine=0"
+        )
     values = samples.observation(0).values
     images = torch.from_numpy(np.ascontiguousarray(values.to_numpy()))
     weight, khat = pareto_smoothed(power * log_importance(conditioned, images, prior, forward))
@@ -95,41 +106,70 @@ def khat_limit(samples: int) -> float:
     return min(1 - 1 / math.log10(max(samples, 11)), 0.7)
 
 
-def pareto_smoothed(log_weights: Any) -> tuple[Array, float]:
-    """Smoothed weights that sum to one, and ``k-hat`` (0 where the weights hardly differ).
+def weight_quality(log_weights: Any) -> tuple[float, float]:
+    """``k-hat`` of log weights ``(S,)`` and their effective share of the samples; inf and 0 if every weight is zero."""
+    values = np.asarray(log_weights, dtype=float)
+    if np.isneginf(values).all():
+        return math.inf, 0.0
+    weight, khat = pareto_smoothed(values)
+    return khat, float(1 / (weight**2).sum() / len(weight))
 
-    The ``min(S / 5, 3 sqrt S)`` largest weights become quantiles of the generalised Pareto law fitted to them.
+
+def pareto_smoothed(log_weights: Any) -> tuple[Array, float]:
+    """Smoothed weights that sum to one, and ``k-hat`` (0 where the largest weights are equal).
+
+    The ``min(S / 5, 3 sqrt S)`` largest weights become quantiles of the generalised Pareto law fitted to them. Fewer
+    than five distinct from the rest tell nothing of a tail: they stay as they are, and ``k-hat`` is infinite. So it is
+    of `TAIL_SAMPLES` - 1 weights and fewer, unless they are equal.
 
     Args:
-        log_weights: ``(S,)``, unnormalised.
+        log_weights: ``(S,)``, unnormalised; ``-inf`` is a weight of zero.
 
     Raises:
-        ValueError: if they are fewer than ten, or not finite.
+        ValueError: if they are fewer than ten, NaN or +inf, or all zero.
 
     Example:
         >>> weight, khat = pareto_smoothed(np.zeros(50))
         >>> float(weight.sum().round(6)), khat
         (1.0, 0.0)
+        >>> pareto_smoothed(np.arange(12.0))[1]
+        inf
     """
     values = np.asarray(log_weights, dtype=float)
-    if values.ndim != 1 or len(values) < 10 or not np.isfinite(values).all():
-        raise ValueError(f"expected ten or more finite log weights, got {values.shape}")
+    if values.ndim != 1 or len(values) < 10:
+        raise ValueError(f"expected ten or more log weights (S,), got shape {values.shape}")
+    wrong = int((np.isnan(values) | np.isposinf(values)).sum())
+    if wrong:
+        raise ValueError(f"expected log weights that are finite or -inf, got {wrong} of {len(values)} NaN or +inf")
+    if np.isneginf(values).all():
+        raise ValueError(f"expected a weight that is not zero, got {len(values)} samples of zero prior or likelihood")
     values = values - values.max()
-    count = len(values)
-    tail = math.ceil(min(0.2 * count, 3 * math.sqrt(count)))
+    tail = _tail(len(values))
     order = np.argsort(values)
-    largest, cut = order[-tail:], values[order[-tail - 1]]
-    khat = 0.0
-    if values[largest[0]] > cut + 1e-6 and tail > 4:
-        excess = np.exp(values[largest]) - np.exp(cut)
-        khat, scale = _fit_pareto(excess)
-        quantile = (np.arange(tail) + 0.5) / tail
-        smooth = (
-            scale * np.expm1(-khat * np.log1p(-quantile)) / khat if abs(khat) > 1e-12 else -scale * np.log1p(-quantile)
-        )
-        values[largest] = np.minimum(np.log(smooth + np.exp(cut)), 0.0)
+    cut = values[order[-tail - 1]]
+    largest = order[-tail:][values[order[-tail:]] > cut]
+    if -(cut if tail > 4 else values.min()) < 1e-6:
+        khat = 0.0
+    elif len(largest) < 5:
+        khat = math.inf
+    else:
+        khat = _smooth(values, largest, cut)
     weight = np.exp(values)
-    return weight / weight.sum(), float(khat)
+    return weight / weight.sum(), khat
+
+
+def _tail(count: int) -> int:
+    """How many of `count` weights are the tail."""
+    return math.ceil(min(0.2 * count, 3 * math.sqrt(count)))
+
+
+def _smooth(values: Array, largest: Array, cut: float) -> float:
+    """Smooth the log weights `values` in place at the indices `largest`, all above `cut`; ``k-hat``."""
+    khat, scale = _fit_pareto(np.exp(values[largest]) - np.exp(cut))
+    quantile = (np.arange(len(largest)) + 0.5) / len(largest)
+    smooth = scale * np.expm1(-khat * np.log1p(-quantile)) / khat if abs(khat) > 1e-12 else -scale * np.log1p(-quantile)
+    values[largest] = np.minimum(np.log(smooth + np.exp(cut)), 0.0)
+    return khat
 
 
 def _fit_pareto(excess: Array) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 r"""Posterior predictive checks in data space: would data simulated from the samples look like those observed?
 
-For each sample ``x_s`` a replicate ``y_s = A x_s + noise`` is simulated with the noise model, and ``T(y_s)`` compared
-with ``T(y)``: the p-value is the share of replicates at or above. It uses the data twice, so it crowds about 1/2 even
-for an exact posterior: small and large values accuse, middling ones do not acquit. The misfit of the samples against
-that of the target, ``|y - A x|^2 / (sigma^2 m)``, is an exact test: its rank is uniform.
+For each sample ``x_s`` a replicate ``y_s = A x_s + noise`` is simulated at the noise level of the record, and
+``T(y_s)`` compared with ``T(y)``: the p-value is the share of replicates at or above. It uses the data twice, so it
+crowds about 1/2 even for an exact posterior: small and large values accuse, middling ones do not acquit. The misfit of
+the samples against that of the target, ``|y - A x|^2 / (sigma^2 m)``, is an exact test: its rank is uniform.
 
 Source: Gelman, Meng, Stern 1996 (Statistica Sinica 6, 733).
 """
@@ -11,6 +11,7 @@ Source: Gelman, Meng, Stern 1996 (Statistica Sinica 6, 733).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from bayesinv.inference.calibration import ranks
 from bayesinv.inference.heldout import HeldOut, Observation
+from bayesinv.physics import GaussianNoise, Noise, PoissonNoise, SignalDependentNoise
 
 __all__ = ["STATISTICS", "predictive_check"]
 
@@ -90,7 +92,17 @@ def _replicates(held: HeldOut, one: Observation) -> tuple[Array, Array]:
     import torch
 
     images = torch.from_numpy(np.ascontiguousarray(one.values)).to(one.y.real.dtype)
+    forward = replace(held.forward, noise=_at_level(held.forward.noise, float(one.sigma.double().mean())))
     with torch.no_grad():
-        replicates, _ = held.forward.simulate(images, one.seed)
+        replicates, _ = forward.simulate(forward.within(images), one.seed)
     rows = [torch.view_as_real(data) if data.is_complex() else data for data in (one.y, replicates)]
     return rows[0].flatten(1).cpu().numpy(), rows[1].flatten(1).cpu().numpy()
+
+
+def _at_level(noise: Noise, sigma: float) -> Noise:
+    """Noise of one level ``sigma`` for every record; noise of another kind stays as it is."""
+    if isinstance(noise, GaussianNoise):
+        return replace(noise, level=sigma, relative=False)
+    if isinstance(noise, PoissonNoise):
+        return replace(noise, counts=sigma**-2)
+    return replace(noise, level=sigma) if isinstance(noise, SignalDependentNoise) else noise

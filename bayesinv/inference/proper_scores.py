@@ -93,7 +93,12 @@ def proper_scores(held: HeldOut) -> xr.Dataset:
     Returns:
         For each of ``crps``, ``energy``, ``variogram``: the score, ``*_prior`` over ``observation``, and ``*_skill``
         with ``*_skill_error``, a standard error over observations.
+
+    Raises:
+        ValueError: for fewer than three observations: the prior's samples are the true images of the others.
     """
+    if len(held) < 3:
+        raise ValueError(f"expected 3 or more observations for proper scores, got {len(held)}")
     rows = []
     for one in held:
         others = np.stack([held.target(i) for i in range(len(held)) if i != one.index][: max(held.samples, 2)])

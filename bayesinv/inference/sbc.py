@@ -28,11 +28,20 @@ __all__ = ["expected_coverage", "functional_ranks", "rank_table", "sbc"]
 
 Array: TypeAlias = NDArray[Any]
 
+_BUILT_IN = frozenset({"pixels", "predictions", "misfit", "density"})
+
 
 def functional_ranks(
     one: Observation, functionals: Mapping[str, Functional], *, density: bool = False
 ) -> dict[str, Array]:
-    """Ranks ``(q,)`` of one observation: pixels, each functional, predictions, misfit, and the density if wanted."""
+    """Ranks ``(q,)`` of one observation: pixels, each functional, predictions, misfit, and the density if wanted.
+
+    Raises:
+        ValueError: if a functional has the name of one of the others.
+    """
+    taken = sorted(_BUILT_IN & set(functionals))
+    if taken:
+        raise ValueError(f"expected functionals named other than {', '.join(sorted(_BUILT_IN))}, got {taken[0]!r}")
     found = {"pixels": ranks(one.target, one.values).ravel()}
     target, drawn = evaluate(functionals, one.target[None]), evaluate(functionals, one.values)
     found |= {name: ranks(target[name][0], drawn[name]) for name in functionals}

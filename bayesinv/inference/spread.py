@@ -1,8 +1,8 @@
 r"""How much was learnt, and does the spread know the error: z-score against contraction, error against spread.
 
-At each pixel ``z = (x* - mean) / (std sqrt(1 + 1/S))`` and ``contraction = 1 - var(x | y) / var(x)``. Contraction near
-0 says that the data, or the posterior, tell nothing; a mean of z off 0 is a bias, an rms of z above 1 a spread too
-small.
+At each pixel ``z = (x* - mean) / (std sqrt((1 + 1/S) (S - 1) / (S - 3)))``, of variance 1 for an exact Gaussian
+posterior at any number S of samples, and ``contraction = 1 - var(x | y) / var(x)``. Contraction near 0 says that the
+data, or the posterior, tell nothing; a mean of z off 0 is a bias, an rms of z above 1 a spread too small.
 
 Source: Schad, Betancourt, Vasishth 2021 (arXiv 1904.12765).
 """
@@ -29,20 +29,21 @@ def z_against_contraction(held: HeldOut) -> xr.Dataset:
 
     Returns:
         ``z_mean``, ``z_rms``, ``contraction`` over the pixels; ``z_mean_error``, ``z_rms_error`` for an exact Gaussian
-        posterior; ``z_score`` and ``contraction_each`` over ``(observation, pixel)``.
+        posterior, the latter infinite for five samples and fewer; ``z_score`` and ``contraction_each`` over
+        ``(observation, pixel)``.
     """
     found = [(one.target, one.values.mean(0), one.values.std(0, ddof=1)) for one in held]
     target, mean, std = (np.stack(column) for column in zip(*found, strict=True))
     z = z_scores(target, mean, std, held.samples)
     prior = target.var(0, ddof=1)
-    axes, count = model_axes(held.forward, held.shape), len(held)
+    axes, count, drawn = model_axes(held.forward, held.shape), len(held), held.samples
     return xr.Dataset(
         {
             "z_mean": labelled(z.mean(0), axes, quantity="mean z-score"),
             "z_rms": labelled(np.sqrt((z**2).mean(0)), axes, quantity="rms z-score"),
             "contraction": labelled(contraction(np.sqrt((std**2).mean(0)), prior), axes, quantity="contraction"),
             "z_mean_error": 1 / np.sqrt(count),
-            "z_rms_error": 1 / np.sqrt(2 * count),
+            "z_rms_error": np.sqrt((drawn - 2) / (2 * (drawn - 5) * count)) if drawn > 5 else np.inf,
             "z_score": (("observation", "pixel"), z.reshape(count, -1)),
             "contraction_each": (("observation", "pixel"), contraction(std, prior).reshape(count, -1)),
         },

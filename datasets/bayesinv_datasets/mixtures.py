@@ -103,12 +103,14 @@ def two_modes(
     """
     check_positive(separation=separation)
     field = matern(size, lengths=lengths)
-    v = torch.ones(field.shape, dtype=torch.float64) if direction is None else torch.as_tensor(direction).double()
+    v = torch.as_tensor(np.ones(field.shape) if direction is None else direction, dtype=torch.float64)
     if v.shape != field.shape or not float(v.norm()) > 0:
         raise ValueError(f"expected a direction of shape {field.shape} that is not zero, got {tuple(v.shape)}")
     unit = (v / v.norm()).flatten()
     spread = float((unit @ field.covariance @ unit).sqrt())
     shift = 0.5 * separation * spread * unit.reshape(field.shape)
-    parameters = {"size": size, "separation": separation, "lengths": list(lengths)}
+    parameters: dict[str, Any] = {"size": size, "separation": separation, "lengths": list(lengths)}
+    if direction is not None:
+        parameters["direction"] = v.tolist()
     sides = [GaussianField(field.shape, sign * shift, field.covariance) for sign in (1.0, -1.0)]
-    return GaussianMixture([0.5, 0.5], sides, parameters=parameters if direction is None else {})
+    return GaussianMixture([0.5, 0.5], sides, parameters=parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -32,6 +33,13 @@ def test_modes_are_equal_and_apart():
     spread = float((unit @ prior.covariances[0] @ unit).sqrt())
     apart = (prior.means[0] - prior.means[1]).flatten()
     assert float(apart.norm()) == pytest.approx(6 * spread)
+
+
+def test_the_parameters_make_the_prior_again():
+    slope = torch.linspace(-1, 1, 8, dtype=torch.float64).expand(1, 8, 8)
+    for prior in (two_modes(8, separation=2.0), two_modes(8, direction=slope)):
+        again = two_modes(**json.loads(json.dumps(prior.parameters)))
+        torch.testing.assert_close(again.means, prior.means, rtol=1e-12, atol=0)
 
 
 def test_density_of_a_mixture():

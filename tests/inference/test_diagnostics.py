@@ -178,6 +178,15 @@ def test_contraction_and_z_scores():
     truth, samples, _ = exact_draws(samples=400)
     scores = z_scores(truth, samples.mean(0), samples.std(0, ddof=1), 400)
     assert scores.std() == pytest.approx(1.0, abs=0.02)
+    with pytest.raises(ValueError, match="4 or more samples"):
+        z_scores(truth, samples.mean(0), samples.std(0, ddof=1), 3)
+
+
+@pytest.mark.parametrize("count", [9, 19, 39])
+def test_z_scores_have_variance_one_at_any_number_of_samples(count):
+    truth, samples, _ = exact_draws(samples=count, seed=count)
+    square = z_scores(truth, samples.mean(0), samples.std(0, ddof=1), count) ** 2
+    assert square.mean() == pytest.approx(1.0, abs=4 * square.std() / np.sqrt(square.size))
 
 
 def test_exact_posterior_is_trusted():

@@ -160,6 +160,13 @@ def test_doors():
         exact_posterior(prior, forward, y).draw(0)
     with pytest.raises(ValueError, match="as many images as records"):
         exact_posterior(prior, forward, y).log_prob(torch.zeros(3, 1, 4))
+    with pytest.raises(ValueError, match="one for each of 2 records, got 3"):
+        ExactPosterior(prior, forward)(y.expand(2, -1, -1), sigma=torch.ones(3))
+    for ask in ("log_prob", "cdf", "responsibilities"):
+        with pytest.raises(ValueError, match=r"images of shape \(n, 1, 4\), got \(4, 4, 4\)"):
+            getattr(exact_posterior(prior, forward, y), ask)(torch.zeros(4, 4, 4))
+    one = exact_posterior(prior, forward, y[:1])
+    torch.testing.assert_close(one.log_prob(torch.zeros(1, 4)), one.log_prob(torch.zeros(1, 1, 4)))
 
     class Square(Matrix):
         def __call__(self, model):

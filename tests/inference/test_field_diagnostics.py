@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,17 +13,19 @@ from exact_problems import exact_problem
 from faulty_posteriors import Faulty
 
 from bayesinv.inference.accuracy import ssim
+from bayesinv.inference.diagnostics import diagnose
 from bayesinv.inference.ecdf import ecdf_difference
 from bayesinv.inference.exact import ExactPosterior
 from bayesinv.inference.functionals import evaluate, standard_functionals
 from bayesinv.inference.heldout import HeldOut
 from bayesinv.inference.mean_accuracy import mean_accuracy, samples_needed
 from bayesinv.inference.pit import pit_maps
-from bayesinv.inference.predictive import predictive_check
+from bayesinv.inference.predictive import _at_level, predictive_check
 from bayesinv.inference.proper_scores import crps, energy_score, proper_scores, variogram_score
 from bayesinv.inference.sbc import expected_coverage, sbc
 from bayesinv.inference.spread import error_against_spread, z_against_contraction
 from bayesinv.inference.tarp import tarp
+from bayesinv.physics import GaussianNoise, PoissonNoise, SignalDependentNoise
 
 COUNT, SAMPLES = 80, 49
 
@@ -63,6 +67,49 @@ def test_observations_are_keyed_and_kept(problem):
         HeldOut(posterior, problem, samples=3)
 
 
+def test_pairs_that_do_not_fit(problem):
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    x, y, sigma = problem.sample(3, 0)
+    arrays = x.numpy(), y.numpy(), sigma.numpy()
+    of_arrays, of_tensors = (HeldOut(posterior, problem, samples=9, pairs=p) for p in (arrays, (x, y, sigma)))
+    np.testing.assert_array_equal(of_arrays[2].values, of_tensors[2].values)
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 1, 8, 8\), got \(3, 8, 8\)"):
+        HeldOut(posterior, problem, pairs=(x[:, 0], y, sigma))
+    with pytest.raises(ValueError, match="expected y of shape"):
+        HeldOut(posterior, problem, pairs=(x, y.flatten(1), sigma))
+    with pytest.raises(ValueError, match="expected sigma of shape"):
+        HeldOut(posterior, problem, pairs=(x, y, sigma[:, None]))
+    with pytest.raises(ValueError, match="got 3, 3, 0"):
+        HeldOut(posterior, problem, pairs=(x, y, 0.5))
+
+
+def test_numbers_that_are_none_are_refused(problem):
+    """NaN compares as neither: it must not pass for a figure that is missing."""
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    x, y, sigma = problem.sample(3, 0)
+    for place, name in enumerate("xys"):
+        pairs = [x.clone(), y.clone(), sigma.clone()]
+        pairs[place][1] = math.nan
+        with pytest.raises(ValueError, match=f"finite {name}.*1 of 3 pairs"):
+            HeldOut(posterior, problem, pairs=tuple(pairs))
+
+    class Broken:
+        target_noise = 0.0
+
+        def __call__(self, y, sigma=None):
+            made = posterior(y, sigma)
+
+            def draw(n, *, seed, refine=0):
+                values = made.sample(n, seed=seed)
+                values.values[2:4, 0, 0, 1, 1] = math.nan
+                return values
+
+            return SimpleNamespace(sample=draw, log_prob=made.log_prob)
+
+    with pytest.raises(ValueError, match="NaN or infinity in 2 of 9 given observation 0; next"):
+        diagnose(Broken(), problem, simulations=2, samples=9)
+
+
 def test_functionals_are_a_change_of_basis():
     functionals = standard_functionals((1, 8, 8))
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8))
@@ -76,6 +123,8 @@ def test_functionals_are_a_change_of_basis():
     assert volume["patches"].shape == (2, 64)
     with pytest.raises(ValueError, match="as many rows"):
         evaluate({"bad": lambda x: x.mean()}, images)
+    with pytest.raises(ValueError, match="'bad' to be finite, got NaN or infinity for 5 of 5"):
+        evaluate({"bad": lambda x: np.full(len(x), math.inf)}, images)
 
 
 @pytest.mark.parametrize("pooled", [1, 30])
@@ -147,6 +196,12 @@ def test_user_defined_functional(held):
     assert "maximum" in cover.functional.values
 
 
+@pytest.mark.parametrize("name", ["pixels", "predictions", "misfit", "density"])
+def test_a_functional_does_not_replace_another(held, name):
+    with pytest.raises(ValueError, match=f"named other than .*, got '{name}'"):
+        sbc(held(), functionals={name: lambda images: images.max((1, 2, 3))})
+
+
 def test_density_coverage_is_of_highest_density_regions(held):
     """sd too small by 15 %: regions of highest density are too small; a shift of the mean is seen as well."""
     exact, narrow = (expected_coverage(held(fault)).sel(functional="density") for fault in ("exact", "sd too small"))
@@ -201,6 +256,13 @@ def test_scores_are_best_for_the_exact_posterior(held):
     assert float(exact.crps_skill) > 0.2
 
 
+def test_two_observations_have_no_proper_scores(problem):
+    posterior = ExactPosterior(problem.prior, problem.forward)
+    with pytest.raises(ValueError, match="3 or more observations for proper scores, got 2"):
+        proper_scores(HeldOut(posterior, problem, simulations=2, samples=9))
+    assert math.isfinite(float(proper_scores(HeldOut(posterior, problem, simulations=3, samples=9)).crps_skill))
+
+
 def test_z_scores_and_spread(held, problem):
     found = z_against_contraction(held())
     assert float(abs(found.z_mean / found.z_mean_error).max()) < 4.5
@@ -209,10 +271,19 @@ def test_z_scores_and_spread(held, problem):
     assert float(abs(found.contraction - learnt).max()) < 4 * math.sqrt(2 / COUNT)
     shifted = z_against_contraction(held("mean shifted"))
     assert float(shifted.z_mean.mean() - found.z_mean.mean()) == pytest.approx(-0.3, abs=0.02)
-    assert abs(float(z_against_contraction(held("data ignored")).contraction.mean())) < 0.1
+    assert abs(float(z_against_contraction(held("data ignored")).contraction.mean())) < 4 * math.sqrt(2 / COUNT)
     bins = error_against_spread(held(), bins=5)
     assert float(abs((bins.ratio - 1) / bins.ratio_error).max()) < 4
     assert float(error_against_spread(held("sd too small")).ratio.mean()) == pytest.approx(0.85, abs=0.1)
+
+
+def test_the_error_of_the_rms_of_z_is_its_spread(problem):
+    """Over pixels whose noise is their own; 9 samples, 200 observations."""
+    held = HeldOut(ExactPosterior(problem.prior, problem.forward), problem, simulations=200, samples=9, seed=21)
+    found = z_against_contraction(held)
+    assert float(found.z_rms.mean()) == pytest.approx(1.0, abs=4 * float(found.z_rms_error) / math.sqrt(10))
+    assert float(found.z_rms.std()) == pytest.approx(float(found.z_rms_error), rel=0.4)
+    assert float(found.z_rms_error) == pytest.approx(math.sqrt(7 / 1600))
 
 
 def test_predictive_checks(held):
@@ -225,6 +296,34 @@ def test_predictive_checks(held):
     assert ecdf_difference(exact.misfit_rank, SAMPLES).p_value > 0.01
     loud = held()
     assert float(predictive_check(loud, statistics={"mean": lambda y: y.mean(1)}).p_value.mean()) > 0.2
+
+
+def test_replicates_have_the_noise_of_their_record(problem):
+    """Levels drawn over a factor of nine, an exact posterior that is told them."""
+    level = float(problem.forward.noise.level)
+    x, _, _ = problem.sample(30, 4)
+    noisy = replace(problem.forward, noise=GaussianNoise((level / 3, 3 * level), relative=False))
+    y, sigma = noisy.simulate(x, 4)
+    told = SimpleNamespace(forward=noisy, prior=problem.prior)
+    held = HeldOut(ExactPosterior(problem.prior, problem.forward), told, samples=49, pairs=(x, y, sigma))
+    found = predictive_check(held, statistics={"power": lambda data: (data**2).mean(1)})
+    for one, replicates in zip(held, found.example_replicates.values, strict=False):
+        spread = (replicates - one.predicted[:20]).std() / float(one.sigma[0])
+        assert spread == pytest.approx(1.0, abs=4 / math.sqrt(2 * replicates.size))
+    assert abs(float(found.p_value.mean()) - 0.5) < 4 * 0.29 / math.sqrt(30)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [GaussianNoise((0.01, 1.0)), PoissonNoise((10.0, 1e4)), SignalDependentNoise((0.01, 1.0), shot=0.5)],
+    ids=lambda noise: type(noise).__name__,
+)
+def test_every_noise_has_a_level(noise):
+    clean = torch.ones(2, 1, 20000)
+    noisy, sigma = _at_level(noise, 0.2).draw(clean, 0)
+    torch.testing.assert_close(sigma, torch.full((2,), 0.2))
+    spread = 0.2 * math.sqrt(1 + getattr(noise, "shot", 0.0))
+    assert float((noisy - clean).std()) == pytest.approx(spread, rel=0.03)
 
 
 def test_accuracy_of_the_mean_and_samples_needed(held):

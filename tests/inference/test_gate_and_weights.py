@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from exact_problems import exact_problem
 from faulty_posteriors import Faulty
 
 from bayesinv.inference import Posterior, Problem, load_problem
+from bayesinv.inference.diagnostics import diagnose
 from bayesinv.inference.exact import ExactPosterior
 from bayesinv.inference.gate import Gate, OutOfDistributionWarning, fit_gate, warn_if_outside
 from bayesinv.inference.gate_features import data_features
-from bayesinv.inference.importance import importance_weights, khat_limit, pareto_smoothed
+from bayesinv.inference.importance import (
+    TAIL_SAMPLES,
+    importance_weights,
+    khat_limit,
+    pareto_smoothed,
+    weight_quality,
+)
+from bayesinv.inference.samples import Samples
 from bayesinv.physics import GaussianNoise
+from bayesinv.seeding import normal
 from bayesinv_datasets.vector_problems import VECTOR_PROBLEMS
 
 
@@ -215,6 +227,55 @@ def test_khat_of_a_known_tail():
     assert khat_limit(10**6) == 0.7
 
 
+def test_samples_outside_the_support_weigh_nothing():
+    random = np.random.default_rng(0)
+    values = random.normal(size=400)
+    weight, khat = pareto_smoothed(np.append(values, np.full(100, -np.inf)))
+    assert (weight[400:] == 0).all()
+    assert weight.sum() == pytest.approx(1.0)
+    assert khat < khat_limit(500)
+    assert pareto_smoothed(np.append(np.full(96, -np.inf), values[:4]))[1] == math.inf
+    assert weight_quality(np.full(50, -np.inf)) == (math.inf, 0.0)
+
+
+def test_hopeless_weights_are_not_trusted():
+    """Tails of fewer than five weights, and one weight above 99 equal ones, tell of no tail that could be trusted."""
+    for count in (10, 15, 20):
+        assert pareto_smoothed(100 * np.random.default_rng(1).normal(size=count))[1] == math.inf
+    assert math.isfinite(pareto_smoothed(np.random.default_rng(1).normal(size=TAIL_SAMPLES))[1])
+    assert pareto_smoothed(np.append(np.zeros(99), 50.0))[1] == math.inf
+    noise = 1e-9 * np.random.default_rng(2).normal(size=99)
+    assert pareto_smoothed(np.append(noise, 50.0))[1] > 1
+    assert pareto_smoothed(np.append(np.zeros(99), -np.inf))[1] == 0.0  # one weight less, the others equal
+
+
+class _Smeared:
+    """The prior of two moons, samples reaching beyond its support."""
+
+    target_noise = 0.0
+
+    def __call__(self, y, sigma=None):
+        law = torch.distributions.Normal(0.0, 0.6)
+
+        def draw(n, *, seed, refine=0):
+            values = torch.stack([0.6 * normal((2,), seed, index) for index in range(n)])
+            return Samples(xr.DataArray(values.numpy(), dims=("sample", "channel")))
+
+        return SimpleNamespace(
+            y=y, sigma=torch.ones(1), sample=draw, log_prob=lambda x: law.log_prob(x).sum(1) + 0 * y.sum()
+        )
+
+
+@pytest.mark.parametrize(("samples", "judged"), [(99, True), (19, False)])
+def test_a_prior_of_bounded_support_is_diagnosed(samples, judged):
+    problem = VECTOR_PROBLEMS["two-moons"]()
+    checks = diagnose(_Smeared(), Problem(problem.prior, problem.forward), simulations=4, samples=samples)
+    assert any(finding.test == "Importance weights" for finding in checks.verdict.findings) == judged
+    if judged:
+        assert checks.metrics["khat"] > checks.metrics["khat_limit"]
+        assert 0 <= checks.metrics["ess_share"] < 0.5
+
+
 def test_doors():
     toy = exact_problem("inpaint", size=8)
     _, y, sigma = toy.sample(1, seed=0)
@@ -224,5 +285,18 @@ def test_doors():
         importance_weights(exact, samples, object(), toy.forward)
     with pytest.raises(ValueError, match="power"):
         importance_weights(exact, samples, toy.prior, toy.forward, power=0.0)
-    with pytest.raises(ValueError, match="ten or more finite"):
-        pareto_smoothed(np.array([1.0, np.nan]))
+    _, many, levels = toy.sample(2, seed=0)
+    pair = ExactPosterior(toy.prior, toy.forward)(many, levels)
+    for both in ((pair, pair.sample(20)), (exact, pair.sample(20)), (pair, samples)):
+        with pytest.raises(ValueError, match="one record, got 2"):
+            importance_weights(*both, toy.prior, toy.forward)
+    refined = replace(samples, provenance=samples.provenance | {"refine": 3})
+    with pytest.raises(ValueError, match="got refine=3"):
+        importance_weights(exact, refined, toy.prior, toy.forward)
+    with pytest.raises(ValueError, match="ten or more log weights"):
+        pareto_smoothed(np.array([1.0, 2.0]))
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="1 of 12 NaN or \\+inf"):
+            pareto_smoothed(np.append(np.zeros(11), wrong))
+    with pytest.raises(ValueError, match="a weight that is not zero"):
+        pareto_smoothed(np.full(30, -np.inf))
