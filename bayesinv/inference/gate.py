@@ -80,7 +80,8 @@ class Gate:
         """The gate of feature rows ``(n, k)`` of simulated records, and of moves ``(a, k)``.
 
         Raises:
-            ValueError: if there are too few rows for the level to be reached, or it is not between 0 and 1.
+            ValueError: if there are too few rows for the level to be reached, or some that are not finite, or the
+                level is not between 0 and 1.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(size=(300, 3))
@@ -93,6 +94,14 @@ class Gate:
             raise ValueError(f"expected a level between 0 and 1, got {level}")
         if rows.ndim != 2 or len(rows) < math.ceil(1 / level):
             raise ValueError(f"expected {math.ceil(1 / level)} or more rows for a level of {level}, got {rows.shape}")
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if len(bad):
+            raise ValueError(
+                f"expected finite features of every simulated record, got {len(bad)} rows of {len(rows)} that are not "
+                f"(first: {bad[0]}); check prior, operator and noise for data that are not finite or all zero"
+            )
+        if not np.isfinite(directions).all():
+            raise ValueError("expected finite moves, got some that are not; check the operator on distorted images")
         found = [_statistics(rows[i], *_reference(np.delete(rows, i, axis=0)), directions) for i in range(len(rows))]
         left_out = np.stack(found)
         centre, spread = left_out.mean(0), np.maximum(left_out.std(0), 1e-12)

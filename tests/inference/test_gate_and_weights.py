@@ -117,6 +117,16 @@ def test_gate_survives_json(gate):
         Gate.fit(np.zeros((50, 2)), np.ones((1, 2)), level=2.0)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gate_is_not_fitted_to_features_that_are_not_finite(bad):
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    with pytest.raises(ValueError, match="expected finite moves"):
+        Gate.fit(rows, [[0.0, bad, 0.0]])
+    rows[[7, 9], 1] = bad
+    with pytest.raises(ValueError, match=r"got 2 rows of 200 that are not \(first: 7\); check prior, operator"):
+        Gate.fit(rows, [[0.0, 1.0, 0.0]])
+
+
 @pytest.mark.parametrize("reach", [200.0, 3000.0])
 def test_weights_that_differ_by_hundreds_of_nats_have_a_large_khat(reach):
     weight, khat = pareto_smoothed(np.linspace(-reach, 0, 200))
