@@ -12,7 +12,9 @@ each left out of its own reference,
 
     p(y) = (1 + #{i : s_i >= s(y)}) / (n + 1),
 
-so data as simulated are stopped with probability `level`, whatever the features are worth (conformal prediction).
+so data as simulated are stopped with a probability near `level`, on average over gates, whatever the features are worth
+(conformal prediction): near, as the ``s_i`` look at ``n - 1`` records and a new one at ``n``, nearly exchangeable. Of a
+batch some are stopped by chance: `warn_if_outside` speaks where they are more than chance explains.
 
 Sources: Vovk, Gammerman, Shafer 2005 (doi 10.1007/b106715); Schmitt, Buerkner, Koethe, Radev 2023 (arXiv 2112.08866).
 """
@@ -176,12 +178,20 @@ def fit_gate(problem: Problem, *, simulations: int = 200, seed: int = 0, level: 
 
 
 def warn_if_outside(p_values: NDArray[np.float64], level: float) -> None:
-    """Warns of records that the gate would stop."""
-    outside = np.flatnonzero(p_values < level)
-    if len(outside):
-        which = "these data" if len(p_values) == 1 else f"{len(outside)} of {len(p_values)} records"
+    """Warns of one record that the gate would stop; of several, where more are stopped than chance explains.
+
+    That is, more than the 99 % quantile of the binomial distribution of ``n`` records, each stopped with probability
+    `level`.
+    """
+    from scipy.stats import binom
+
+    count, outside = len(p_values), int((p_values < level).sum())
+    if outside > (0 if count == 1 else binom.ppf(0.99, count, level)):
+        which, by_chance = "these data", f"false alarms {level:.0%}"
+        if count > 1:
+            which, by_chance = f"{outside} of {count} records", f"{count * level:.2g} expected by chance"
         warnings.warn(
-            f"{which} are unlike the simulated ones (p = {p_values.min():.2g}, false alarms {level:.0%}): the "
+            f"{which} are unlike the simulated ones (p = {p_values.min():.2g}, {by_chance}): the "
             "posterior was not trained for them and its calibration does not carry over; check noise level, units "
             "and operator",
             OutOfDistributionWarning,
