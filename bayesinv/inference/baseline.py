@@ -8,6 +8,7 @@ inside, stopped at the best step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -64,22 +65,28 @@ def tune_baseline(
     if not is_linear(forward.operator):
         x, y = x[:_NONLINEAR_PAIRS], y[:_NONLINEAR_PAIRS]
         found = {k: _gauss_newton(forward, y, _STEPS, start, k) for k in _INNER}
-        errors = {(k, n): float((e - x).square().mean()) for k in _INNER for n, e in zip(_STEPS, found[k], strict=True)}
+        errors = {(k, n): _mean_square(e - x) for k in _INNER for n, e in zip(_STEPS, found[k], strict=True)}
         iterations, steps = min(errors, key=errors.__getitem__)
         return {"kind": kind, "steps": steps, "iterations": iterations}
     white = Whitening(forward.noise, y)
     operator, data = white.operator(as_linear(forward.operator)), white(y)
     if kind == "cgls":
-        squares = (cgls_iterates(operator, data, _STOPS) - x).square().flatten(1).mean(1)
-        return {"kind": kind, "iterations": _STOPS[int(squares.argmin())]}
+        scores = [_mean_square(iterate - x) for iterate in cgls_iterates(operator, data, _STOPS)]
+        return {"kind": kind, "iterations": _STOPS[scores.index(min(scores))]}
     scale = float(operator.adjoint(data).norm() / data.norm())
     tried = [
         {"kind": kind, "damping": d * scale, "smoothing": s * scale, "iterations": _ITERATIONS}
         for d in _DAMPING
         for s in _SMOOTHING
     ]
-    scores = [float((reconstruct(settings, forward, y) - x).square().mean()) for settings in tried]
+    scores = [_mean_square(reconstruct(settings, forward, y) - x) for settings in tried]
     return tried[scores.index(min(scores))]
+
+
+def _mean_square(error: Tensor) -> float:
+    """Infinite where it is not a number, so that it is never the least."""
+    square = float(error.square().mean())
+    return square if math.isfinite(square) else math.inf
 
 
 @torch.no_grad()

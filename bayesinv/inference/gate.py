@@ -12,7 +12,9 @@ the sign reversed: what a wrong wavelet, speed, blur, prior, noise level or pola
 
     p(y) = (1 + #{i : s_i >= s(y)}) / (n + 1),
 
-so data as simulated are stopped with probability `level`, whatever the features are worth (conformal prediction).
+so data as simulated are stopped with a probability near `level`, on average over gates, whatever the features are worth
+(conformal prediction): near, as the ``s_i`` look at ``n - 1`` records and a new one at ``n``, nearly exchangeable. Of a
+batch some are stopped by chance: `warn_if_outside` speaks where they are more than chance explains.
 
 Sources: Vovk, Gammerman, Shafer 2005 (doi 10.1007/b106715); Schmitt, Buerkner, Koethe, Radev 2023 (arXiv 2112.08866).
 """
@@ -80,7 +82,8 @@ class Gate:
         """The gate of feature rows ``(n, k)`` of simulated records, and of moves ``(a, k)``.
 
         Raises:
-            ValueError: if there are too few rows for the level to be reached, or it is not between 0 and 1.
+            ValueError: if there are too few rows for the level to be reached, or some that are not finite, or the
+                level is not between 0 and 1.
 
         Example:
             >>> rows = np.random.default_rng(0).normal(size=(300, 3))
@@ -93,6 +96,14 @@ class Gate:
             raise ValueError(f"expected a level between 0 and 1, got {level}")
         if rows.ndim != 2 or len(rows) < math.ceil(1 / level):
             raise ValueError(f"expected {math.ceil(1 / level)} or more rows for a level of {level}, got {rows.shape}")
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if len(bad):
+            raise ValueError(
+                f"expected finite features of every simulated record, got {len(bad)} rows of {len(rows)} that are not "
+                f"(first: {bad[0]}); check prior, operator and noise for data that are not finite or all zero"
+            )
+        if not np.isfinite(directions).all():
+            raise ValueError("expected finite moves, got some that are not; check the operator on distorted images")
         found = [_statistics(rows[i], *_reference(np.delete(rows, i, axis=0)), directions) for i in range(len(rows))]
         left_out = np.stack(found)
         centre, spread = left_out.mean(0), np.maximum(left_out.std(0), 1e-12)
@@ -167,12 +178,20 @@ def fit_gate(problem: Problem, *, simulations: int = 500, seed: int = 0, level: 
 
 
 def warn_if_outside(p_values: NDArray[np.float64], level: float) -> None:
-    """Warns of records that the gate would stop."""
-    outside = np.flatnonzero(p_values < level)
-    if len(outside):
-        which = "these data" if len(p_values) == 1 else f"{len(outside)} of {len(p_values)} records"
+    """Warns of one record that the gate would stop; of several, where more are stopped than chance explains.
+
+    That is, more than the 99 % quantile of the binomial distribution of ``n`` records, each stopped with probability
+    `level`.
+    """
+    from scipy.stats import binom
+
+    count, outside = len(p_values), int((p_values < level).sum())
+    if outside > (0 if count == 1 else binom.ppf(0.99, count, level)):
+        which, by_chance = "these data", f"false alarms {level:.0%}"
+        if count > 1:
+            which, by_chance = f"{outside} of {count} records", f"{count * level:.2g} expected by chance"
         warnings.warn(
-            f"{which} are unlike the simulated ones (p = {p_values.min():.2g}, false alarms {level:.0%}): the "
+            f"{which} are unlike the simulated ones (p = {p_values.min():.2g}, {by_chance}): the "
             "posterior was not trained for them and its calibration does not carry over; check noise level, units "
             "and operator",
             OutOfDistributionWarning,

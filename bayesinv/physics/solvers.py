@@ -2,7 +2,8 @@
 
 CGLS (M. R. Hestenes and E. Stiefel, J. Res. NBS 49 (1952) 409, doi:10.6028/jres.049.044) minimises
 ``||y - A x||^2 + damping^2 ||x||^2`` over growing Krylov spaces, one ``A`` and one ``A^H`` an iteration; stopped early
-it regularises.
+it regularises. A record whose normal residual ``A^H (y - A x)`` is rounding alone has converged and stays where it is:
+further steps would wander off in the null space of ``A``.
 """
 
 from __future__ import annotations
@@ -88,16 +89,22 @@ def cgls_iterates(
         slope = slope - damping**2 * x
     direction = slope
     gamma = squared_norm(slope, rank[0])
-    floor = gamma * torch.finfo(gamma.dtype).eps ** 2
+    small = torch.finfo(gamma.dtype).eps ** 2
+    floor, alive = small * gamma, torch.ones_like(gamma, dtype=torch.bool)
+    lost = ~gamma.isfinite()  # data that are no numbers give none
+    square = torch.zeros_like(gamma)  # of the norm of A, from below
     kept = [x] if wanted[0] == 0 else []
     for iteration in range(1, wanted[-1] + 1):
         step = operator(direction)
-        curvature = squared_norm(step, rank[1])
+        curvature, length = squared_norm(step, rank[1]), squared_norm(direction, rank[0])
+        misfit = squared_norm(residual, rank[1])
         if damping:
-            curvature = curvature + damping**2 * squared_norm(direction, rank[0])
-        alive = (gamma > floor) & (curvature > 0)  # a record that has converged stays where it is
-        alpha = torch.where(alive, gamma / torch.where(alive, curvature, 1), 0)
-        x = x + spread(alpha, rank[0]) * direction
+            curvature, misfit = curvature + damping**2 * length, misfit + damping**2 * squared_norm(x, rank[0])
+        square = torch.maximum(square, torch.where(length > 0, curvature / length, 0))
+        rounding = small * square * misfit  # of A^H r
+        alive = alive & (gamma > torch.maximum(floor, rounding)) & (curvature > 0) & (gamma / curvature < math.inf)
+        alpha = torch.where(alive, gamma / curvature, 0)
+        x = torch.where(spread(alive | lost, rank[0]), x + spread(alpha, rank[0]) * direction, x)
         if iteration in wanted:
             kept.append(x)
         if iteration == wanted[-1]:
@@ -106,8 +113,8 @@ def cgls_iterates(
         slope = operator.adjoint(residual)
         if damping:
             slope = slope - damping**2 * x
-        previous, gamma = gamma, torch.where(alive, squared_norm(slope, rank[0]), 0)
-        beta = torch.where(alive, gamma / torch.where(alive, previous, 1), 0)
+        previous, gamma = gamma, squared_norm(slope, rank[0])
+        beta = torch.where(alive, gamma / previous, 0)
         direction = slope + spread(beta, rank[0]) * direction
     return torch.stack(kept)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from toy_problems import GaussianPrior, Matrix, line_problem
@@ -20,6 +23,26 @@ def test_cgls_stops_at_the_best_iteration() -> None:
     assert 1 < tuned["iterations"] < 180  # neither end: the blur is worth more than a step, the noise no full solution
     expected = cgls(problem.forward.operator, y, iterations=tuned["iterations"])
     assert torch.equal(reconstruct(tuned, problem.forward, y), expected)
+
+
+@pytest.mark.parametrize("kind", ["cgls", "regularised"])
+def test_what_is_not_finite_is_never_the_best(monkeypatch: pytest.MonkeyPatch, kind: baseline.Baseline) -> None:
+    problem = line_problem(16)
+    x, y, _ = problem.sample(4, seed=0)
+    best = tune_baseline(kind, problem.forward, x, y)
+    iterates, regularised = baseline.cgls_iterates, baseline.regularised_least_squares
+
+    def without_the_first(*args: Any) -> torch.Tensor:
+        found = iterates(*args)
+        found[0] = math.nan
+        return found
+
+    def without_little_damping(*args: Any, **weights: Any) -> torch.Tensor:
+        return regularised(*args, **weights) * (math.nan if weights["damping"] < 0.5 * best["damping"] else 1)
+
+    monkeypatch.setattr(baseline, "cgls_iterates", without_the_first)
+    monkeypatch.setattr(baseline, "regularised_least_squares", without_little_damping)
+    assert tune_baseline(kind, problem.forward, x, y) == best
 
 
 def test_regularised_least_squares_take_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:

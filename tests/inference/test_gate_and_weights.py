@@ -150,6 +150,16 @@ def test_gate_survives_json(gate):
         Gate.fit(np.zeros((50, 2)), np.ones((1, 2)), level=2.0)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gate_is_not_fitted_to_features_that_are_not_finite(bad):
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    with pytest.raises(ValueError, match="expected finite moves"):
+        Gate.fit(rows, [[0.0, bad, 0.0]])
+    rows[[7, 9], 1] = bad
+    with pytest.raises(ValueError, match=r"got 2 rows of 200 that are not \(first: 7\); check prior, operator"):
+        Gate.fit(rows, [[0.0, 1.0, 0.0]])
+
+
 @pytest.mark.parametrize("reach", [200.0, 3000.0])
 def test_weights_that_differ_by_hundreds_of_nats_have_a_large_khat(reach):
     weight, khat = pareto_smoothed(np.linspace(-reach, 0, 200))
@@ -157,12 +167,30 @@ def test_weights_that_differ_by_hundreds_of_nats_have_a_large_khat(reach):
     assert weight.sum() == pytest.approx(1.0)
 
 
+def warned(p_values, level=0.01):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_if_outside(np.asarray(p_values), level)
+    return [str(one.message) for one in caught]
+
+
 def test_warning_says_how_many():
-    with pytest.warns(OutOfDistributionWarning, match="2 of 3 records"):
+    with pytest.warns(OutOfDistributionWarning, match=r"2 of 3 records .* 0.03 expected by chance"):
         warn_if_outside(np.array([0.005, 0.5, 0.002]), 0.01)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_if_outside(np.array([0.01, 0.5]), 0.01)
+    assert "these data are unlike the simulated ones (p = 0.005, false alarms 1%)" in warned([0.005])[0]
+    assert not warned([0.01, 0.5])
+    assert not warned([0.01])
+
+
+@pytest.mark.parametrize("count", [3, 20, 100, 1000])
+def test_a_batch_as_simulated_warns_seldom(count):
+    """At most one batch in a hundred, four standard errors allowed."""
+    random = np.random.default_rng(count)
+    batches = [bool(warned(random.random(count))) for _ in range(1000)]
+    assert np.mean(batches) <= 0.01 + 4 * math.sqrt(0.01 * 0.99 / 1000)
+    foreign = random.random(count)
+    foreign[: max(3, count // 20)] = 0.001
+    assert warned(foreign)
 
 
 def test_sampling_warns_of_foreign_data(problem, gate):

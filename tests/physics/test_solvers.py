@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pylops
 import pytest
@@ -67,6 +69,26 @@ def test_a_converged_record_stays_and_the_rest_goes_on():
     torch.testing.assert_close(late[0, 1], late[1, 1], rtol=1e-8, atol=1e-8)
     single = cgls(Counted(matrix.float()), y.float(), iterations=200)
     torch.testing.assert_close(single.double(), late[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("damping", [0.0, 0.7])
+def test_a_null_space_is_not_entered_after_convergence(dtype, damping):
+    """Of 5 numbers the operator sees 2, most data are outside its range: the solution of least norm, for good."""
+    matrix, y = draw(8, 2) @ draw(2, 5), draw(2000, 1, 8)
+    found = cgls_iterates(Counted(matrix.to(dtype)), y.to(dtype), [3, 7, 30, 180], damping=damping)
+    normal = matrix.T @ matrix + damping**2 * torch.eye(5, dtype=torch.float64)
+    expected = y @ matrix @ torch.linalg.pinv(normal, rtol=1e-10)
+    error = (found.double() - expected).abs().amax((1, 2, 3)) / expected.abs().max()
+    assert float(error.max()) < 1000 * torch.finfo(dtype).eps
+
+
+def test_data_that_are_no_numbers_give_none():
+    y = draw(3, 1, 12)
+    y[1, 0, 4] = math.nan
+    found = cgls(Counted(draw(12, 8)), y, iterations=20)
+    assert found.isnan().flatten(1).all(1).tolist() == [False, True, False]
+    assert found[[0, 2]].isfinite().all()
 
 
 def test_complex_data_of_real_models():
