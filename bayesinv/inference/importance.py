@@ -91,13 +91,20 @@ def importance_weights(
 
 
 def log_importance(conditioned: _Conditioned, images: Tensor, prior: Any, forward: Any) -> Array:
-    """``log p(x) + log p(y | x) - log q(x | y)`` of images ``(S, *model_shape)`` for one record, ``(S,)``."""
+    """``log p(x) + log p(y | x) - log q(x | y)`` of images ``(S, *model_shape)`` for one record, ``(S,)``.
+
+    It is ``-inf`` outside the support of the prior, where the forward model is not asked.
+    """
     import torch
 
     with torch.no_grad():
         y, sigma = conditioned.y.to(images.dtype), conditioned.sigma.to(images.dtype)
-        likelihood = forward.log_likelihood(images, y, sigma)
-        value = prior.log_prob(images).double() + likelihood.double() - conditioned.log_prob(images).double()
+        value = prior.log_prob(images).double()
+        inside = ~torch.isneginf(value)
+        if bool(inside.any()):
+            kept = images[inside]
+            likelihood = forward.log_likelihood(kept, y, sigma).double()
+            value[inside] += likelihood - conditioned.log_prob(kept).double()
     return np.asarray(value.cpu().numpy())
 
 

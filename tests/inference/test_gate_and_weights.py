@@ -24,6 +24,7 @@ from bayesinv.inference.importance import (
     TAIL_SAMPLES,
     importance_weights,
     khat_limit,
+    log_importance,
     pareto_smoothed,
     weight_quality,
 )
@@ -264,6 +265,18 @@ def test_samples_outside_the_support_weigh_nothing():
     assert khat < khat_limit(500)
     assert pareto_smoothed(np.append(np.full(96, -np.inf), values[:4]))[1] == math.inf
     assert weight_quality(np.full(50, -np.inf)) == (math.inf, 0.0)
+
+
+def test_the_forward_model_is_not_asked_outside_the_support():
+    problem = VECTOR_PROBLEMS["two-moons"]()
+    bounded = replace(problem.forward, bounds=(-1.0, 1.0))
+    conditioned = _Smeared()(torch.zeros(1, 2))
+    images = torch.tensor([[2.0, 0.0], [0.1, -0.2], [0.0, -3.0]])
+    found = log_importance(conditioned, images, problem.prior, bounded)
+    assert np.isneginf(found[[0, 2]]).all()
+    alone = problem.prior.log_prob(images[1:2]) + bounded.log_likelihood(images[1:2], torch.zeros(1, 2))
+    assert found[1] == pytest.approx(float(alone - conditioned.log_prob(images[1:2])))
+    assert np.isneginf(log_importance(conditioned, images[[0, 2]], problem.prior, bounded)).all()
 
 
 def test_hopeless_weights_are_not_trusted():
