@@ -9,7 +9,15 @@ import numpy as np
 import xarray as xr
 
 from bayesinv.inference.checks import Checks
-from bayesinv.reporting.panels import Scale, common_scale, draw_panel, new_figure, quantity_label
+from bayesinv.reporting.panels import (
+    Scale,
+    common_scale,
+    draw_panel,
+    new_figure,
+    only_outer_labels,
+    panels,
+    quantity_label,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,21 +104,24 @@ def _draw_spread(axes: Axes, checks: Checks, second: Checks | None) -> None:
 
 
 def map_figure(checks: Checks) -> Figure:
-    """Coverage and contraction of each pixel over the held-out observations."""
+    """Coverage and contraction of each pixel over the held-out observations, a row for each channel."""
     level = float(checks.metrics["coverage_nominal"])
-    figure = new_figure(7.5, 3.1)
-    left, right = figure.subplots(1, 2)
-    covered = checks.dataset["coverage_map"].isel(channel=0)
-    learnt = checks.dataset["contraction_map"].isel(channel=0)
+    covered, learnt = (panels(checks.dataset[name]) for name in ("coverage_map", "contraction_map"))
+    figure = new_figure(7.5, 3.1 * len(covered))
+    places = figure.subplots(len(covered), 2, squeeze=False)
     width = max(0.1, 1 - level)
     around = Scale("PuOr", level - width, level + width)
-    draw_panel(left, covered, title=f"Coverage, nominal {level:.0%}", scale=around, label="")
-    draw_panel(right, learnt, title="Contraction", scale=Scale("viridis", 0.0, 1.0), label="")
+    for (left, right), (inside, end), (part, _) in zip(places, covered, learnt, strict=True):
+        draw_panel(left, inside, title=f"Coverage, nominal {level:.0%}{end}", scale=around, label="")
+        draw_panel(right, part, title=f"Contraction{end}", scale=Scale("viridis", 0.0, 1.0), label="")
     return figure
 
 
 def example_figure(checks: Checks, *, count: int = 4) -> Figure:
-    """Truth, baseline, mean, one sample, standard deviation and error of a few observations of the diagnosis."""
+    """Truth, baseline, mean, one sample, standard deviation and error of a few observations of the diagnosis.
+
+    Of several channels the first.
+    """
     found = checks.dataset
     number = min(count, found.sizes["example"])
     figure = new_figure(11.5, 0.3 + 1.75 * number)
@@ -130,10 +141,11 @@ def example_figure(checks: Checks, *, count: int = 4) -> Figure:
     places = figure.subplots(number, len(present), squeeze=False)
     drawn = {}
     for row, line in enumerate(places):
-        for axes, (images, title, colours) in zip(line, present, strict=True):
-            image = images.isel(example=row, channel=0)
-            drawn[colours] = draw_panel(axes, image, title=title if row == 0 else "", scale=colours, bar=False)
-            axes.label_outer()
+        for column, (axes, (images, title, colours)) in enumerate(zip(line, present, strict=True)):
+            image, end = panels(images.isel(example=row))[0]
+            heading = "" if row else f"{title}{'' if column else end}"
+            drawn[colours] = draw_panel(axes, image, title=heading, scale=colours, bar=False)
+            only_outer_labels(axes, image)
     for shared, group in ((scale, places[:, :pooled]), (spread, places[:, pooled:])):
         mappable = drawn[shared]
         if mappable is not None:

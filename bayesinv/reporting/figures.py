@@ -12,7 +12,19 @@ import numpy as np
 import xarray as xr
 
 from bayesinv.inference.samples import Samples, labelled
-from bayesinv.reporting.panels import Scale, axis_label, common_scale, draw_panel, new_figure, quantity_label, space
+from bayesinv.reporting.panels import (
+    Scale,
+    axis_label,
+    common_scale,
+    count_ticks,
+    draw_panel,
+    first_panel,
+    new_figure,
+    only_outer_labels,
+    panels,
+    quantity_label,
+    space,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,23 +47,12 @@ _PANEL = 3.3  # inches
 _Panel: TypeAlias = tuple[xr.DataArray, str, Scale, str | None]  # image, title, scale, label of the colour bar
 
 
-def _channels(image: xr.DataArray) -> range:
-    return range(min(3, image.sizes["channel"]))
-
-
-def _suffix(image: xr.DataArray, channel: int) -> str:
-    if image.sizes["channel"] == 1:
-        return ""
-    name = image["channel"].values[channel] if "channel" in image.coords else channel
-    return f", channel {name}"
-
-
-def _grid(panels: list[list[_Panel]]) -> Figure:
+def _grid(lines: list[list[_Panel]]) -> Figure:
     """A figure of rows of panels; rows may differ in length."""
-    columns = max(len(row) for row in panels)
-    figure = new_figure(_PANEL * columns, 2.9 * len(panels))
-    places = figure.subplots(len(panels), columns, squeeze=False)
-    for line, row in zip(places, panels, strict=True):
+    columns = max(len(row) for row in lines)
+    figure = new_figure(_PANEL * columns, 2.9 * len(lines))
+    places = figure.subplots(len(lines), columns, squeeze=False)
+    for line, row in zip(places, lines, strict=True):
         for axes, panel in zip(line, [*row, *[None] * (columns - len(row))], strict=True):
             if panel is None:
                 axes.set_visible(False)
@@ -84,12 +85,12 @@ def row_figure(
         >>> row_figure([x[0], y[0]], ["image", "data"], problem.forward.model_axes)
         <Figure size 610x320 with 3 Axes>
     """
-    arrays = [labelled(image, axes, quantity=quantity, unit=unit)[0] for image in images]
+    arrays = [first_panel(labelled(image, axes, quantity=quantity, unit=unit)) for image in images]
     figure, scale = new_figure(0.7 + 2.7 * len(arrays), 3.2), common_scale(*arrays)
     places = figure.subplots(1, len(arrays), squeeze=False)[0]
     for place, array, title in zip(places, arrays, titles, strict=True):
         drawn = draw_panel(place, array, title=title, scale=scale, bar=False)
-        place.label_outer()
+        only_outer_labels(place, array)
     if drawn is not None:
         figure.colorbar(drawn, ax=places, label=quantity_label(arrays[0]), shrink=0.8, pad=0.02, extend="both")
     return figure
@@ -101,10 +102,7 @@ def data_figure(samples: Samples) -> Figure | None:
     if data is None:
         return None
     shown = abs(data).assign_attrs(data.attrs) if np.iscomplexobj(data) else data
-    row: list[_Panel] = [
-        (shown.isel(channel=channel), f"Observed data{_suffix(shown, channel)}", common_scale(shown), None)
-        for channel in _channels(shown)
-    ]
+    row: list[_Panel] = [(image, f"Observed data{end}", common_scale(shown), None) for image, end in panels(shown)]
     figure = _grid([row])
     if len(row) == 1:
         figure.set_size_inches(6.0, 3.4)
@@ -118,22 +116,21 @@ def reconstruction_figure(samples: Samples) -> Figure:
     rows: list[list[_Panel]] = []
     error = None if samples.truth is None else abs(mean - samples.truth).assign_attrs(mean.attrs)
     spread = common_scale(std if error is None else xr.concat([std, error], "both"), spread=True)
-    for channel in _channels(mean):
-        end = _suffix(mean, channel)
+    for number, (_, end) in enumerate(panels(mean)):
         named = [(samples.truth, "Truth"), (samples.baseline, "Baseline"), (mean, "Posterior mean")]
         known = [(image, name) for image, name in named if image is not None]
-        rows.append([(image.isel(channel=channel), f"{name}{end}", scale, None) for image, name in known])
-        low: list[_Panel] = [(std.isel(channel=channel), f"Posterior standard deviation{end}", spread, None)]
+        rows.append([(panels(image)[number][0], f"{name}{end}", scale, None) for image, name in known])
+        low: list[_Panel] = [(panels(std)[number][0], f"Posterior standard deviation{end}", spread, None)]
         if error is not None:
-            low.append((error.isel(channel=channel), f"|Error of the mean|{end}", spread, None))
-            ratio = (error / (std * np.sqrt(1 + 1 / len(samples)))).isel(channel=channel)
+            low.append((panels(error)[number][0], f"|Error of the mean|{end}", spread, None))
+            ratio = panels(error / (std * np.sqrt(1 + 1 / len(samples))))[number][0]
             low.append((ratio, f"|Error| / standard deviation{end}", Scale("cividis", 0.0, 3.0), ""))
         rows.append(low)
     return _grid(rows)
 
 
 def sample_figure(samples: Samples, *, count: int = 8) -> Figure:
-    """Several samples, on the scale of the truth (or the mean)."""
+    """Several samples, the first channel, on the scale of the truth (or the mean)."""
     scale = common_scale(samples.truth, samples.mean())
     number = min(count, len(samples))
     rows, columns = -(-number // 4), min(4, number)
@@ -144,9 +141,9 @@ def sample_figure(samples: Samples, *, count: int = 8) -> Figure:
         if index >= number:
             axes.set_visible(False)
             continue
-        image = samples.values.isel(sample=index, channel=0)
-        drawn = draw_panel(axes, image, title=f"Sample {index + 1}", scale=scale, bar=False)
-        axes.label_outer()
+        image, end = panels(samples.values.isel(sample=index))[0]
+        drawn = draw_panel(axes, image, title=f"Sample {index + 1}{end}", scale=scale, bar=False)
+        only_outer_labels(axes, image)
     if drawn is not None:
         figure.colorbar(drawn, ax=places, shrink=0.6, pad=0.01, extend="both", label=quantity_label(samples.values))
     return figure
@@ -159,22 +156,27 @@ def interval_figure(samples: Samples, *, level: float = 0.9) -> Figure:
     lower, upper = bounds.sel(bound="lower"), bounds.sel(bound="upper")
     width = (upper - lower).assign_attrs(samples.values.attrs)
     rows: list[list[_Panel]] = []
-    for channel in _channels(width):
-        end = _suffix(width, channel)
+    for number, (part, end) in enumerate(panels(width)):
         rows.append(
             [
-                (lower.isel(channel=channel), f"Lower end of {level:.0%} interval{end}", scale, None),
-                (upper.isel(channel=channel), f"Upper end{end}", scale, None),
-                (width.isel(channel=channel), f"Width{end}", common_scale(width, spread=True), None),
+                (panels(lower)[number][0], f"Lower end of {level:.0%} interval{end}", scale, None),
+                (panels(upper)[number][0], f"Upper end{end}", scale, None),
+                (part, f"Width{end}", common_scale(width, spread=True), None),
             ]
         )
     return _grid(rows)
 
 
 def profile_figure(samples: Samples, *, level: float = 0.9) -> Figure:
-    """Profiles with 50 % and `level` bands: along each axis, through the row or column where the images vary most."""
+    """Profiles with 50 % and `level` bands: along each axis, through the row or column where the images vary most.
+
+    Of several channels the first; of a vector the intervals of its numbers.
+    """
     mean = samples.mean()
     dims = space(mean)
+    if not dims:
+        return _number_figure(samples, level)
+    channel = panels(mean)[0][1]
     figure = new_figure(9.9, 2.7 * len(dims))
     for axes, along in zip(figure.subplots(len(dims), 1, squeeze=False)[:, 0], dims, strict=True):
         others = [dim for dim in dims if dim != along]
@@ -196,10 +198,29 @@ def profile_figure(samples: Samples, *, level: float = 0.9) -> Figure:
         if samples.truth is not None:
             axes.plot(at, samples.truth.isel(chosen), color="black", lw=1.0, label="truth")
         where = [f"{dim} = {float(mean[dim][index]):.3g} {_unit(mean, dim)}".strip() for dim, index in place.items()]
-        axes.set_title(f"Profile along {along}" + (f" at {', '.join(where)}" if where else ""))
+        axes.set_title(f"Profile along {along}" + (f" at {', '.join(where)}" if where else "") + channel)
         axes.set(xlabel=axis_label(mean, along), ylabel=quantity_label(mean))
         axes.margins(x=0)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _number_figure(samples: Samples, level: float) -> Figure:
+    """Intervals of the numbers of a vector."""
+    values, place = np.asarray(samples.values), np.arange(samples.values.sizes["channel"])
+    figure = new_figure(6.6, 3.0)
+    axes = figure.subplots()
+    for inside, colour in ((level, "#c6dbef"), (0.5, "#6baed6")):
+        lower, upper = np.quantile(values, ((1 - inside) / 2, (1 + inside) / 2), axis=0, method="weibull")
+        axes.vlines(place, lower, upper, color=colour, lw=6, label=f"{inside:.0%} interval")
+    axes.plot(place, values.mean(0), "_", ms=9, color="#08519c", label="posterior mean")
+    if samples.baseline is not None:
+        axes.plot(place, samples.baseline, "x", ms=5, color="#e6550d", label="baseline")
+    if samples.truth is not None:
+        axes.plot(place, samples.truth, "o", ms=4, color="black", label="truth")
+    count_ticks(axes, len(place))
+    axes.set(ylabel=quantity_label(samples.values), title="Intervals of the numbers")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

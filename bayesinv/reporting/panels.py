@@ -1,4 +1,7 @@
-"""One panel of a figure: an image (or a line, or a slice) on physical axes, on the colour scale that it shares."""
+"""One panel of a figure: an image (or a line, or a slice) on physical axes, on the colour scale that it shares.
+
+A vector, whose numbers have no place in space, is drawn as dots, one for each number.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
-__all__ = ["STYLE", "Scale", "axis_label", "common_scale", "draw_panel", "new_figure", "quantity_label", "space"]
+__all__ = [
+    "STYLE",
+    "Scale",
+    "axis_label",
+    "common_scale",
+    "count_ticks",
+    "draw_panel",
+    "first_panel",
+    "new_figure",
+    "only_outer_labels",
+    "panels",
+    "quantity_label",
+    "space",
+]
 
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -30,6 +46,9 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "image.interpolation": "nearest",
 }
+
+
+_DIVERGING = ("RdBu_r", "PuOr", "PuOr_r")  # whose middle means something
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,22 @@ def space(array: xr.DataArray) -> list[str]:
     return dims[dims.index("channel") + 1 :]
 
 
+def panels(array: xr.DataArray) -> list[tuple[xr.DataArray, str]]:
+    """What is drawn of an array, each with the end of its title: the first three channels; a vector as a whole."""
+    if not space(array):
+        return [(array, "")]
+    shown = [array.isel(channel=channel) for channel in range(min(3, array.sizes["channel"]))]
+    if array.sizes["channel"] == 1:
+        return [(shown[0], "")]
+    names = array["channel"].values if "channel" in array.coords else range(len(shown))
+    return [(image, f", channel {name}") for image, name in zip(shown, names, strict=False)]
+
+
+def first_panel(array: xr.DataArray) -> xr.DataArray:
+    """The first of `panels`."""
+    return panels(array)[0][0]
+
+
 def axis_label(array: xr.DataArray, dim: str) -> str:
     """Name and unit of an axis, such as ``z (mm)``."""
     attributes = array[dim].attrs if dim in array.coords else {}
@@ -93,18 +128,18 @@ def _with_unit(name: str, unit: str) -> str:
 def draw_panel(
     axes: Axes, image: xr.DataArray, *, title: str, scale: Scale, label: str | None = None, bar: bool = True
 ) -> ScalarMappable | None:
-    """Draw one channel of one image: a map in 2-D, a line in 1-D, the middle slice in 3-D.
+    """Draw one of `panels`: a map in 2-D, a line in 1-D, the middle slice in 3-D, dots for a vector.
 
     Args:
         axes: where to draw.
-        image: dims ``space`` only, one to three of them.
+        image: dims ``space`` only, one to three of them, or ``channel`` only.
         title: heading of the panel.
         scale: colours and limits.
         label: text of the colour bar (the quantity and its unit by default).
         bar: whether the panel has a colour bar of its own.
 
     Returns:
-        What a colour bar shared by several panels needs; None for a line.
+        What a colour bar shared by several panels needs; None for a line or dots.
     """
     if image.ndim == 3:
         first = str(image.dims[0])
@@ -113,12 +148,8 @@ def draw_panel(
         title = f"{title}, {first}[{middle}]"
     axes.set_title(title)
     if image.ndim == 1:
-        dim = str(image.dims[0])
-        axes.plot(image[dim], image, color="C0")
-        axes.set(xlabel=axis_label(image, dim), ylabel=label or quantity_label(image))
-        if np.isfinite([scale.low, scale.high]).all():
-            margin = 0.1 * (scale.high - scale.low)
-            axes.set_ylim(scale.low - margin, scale.high + margin)
+        _draw_line(axes, image, scale)
+        axes.set_ylabel(quantity_label(image) if label is None else label)
         return None
     rows, columns = (str(dim) for dim in image.dims)
     extent = (*_edges(image, columns), *_edges(image, rows)[::-1])
@@ -140,6 +171,41 @@ def draw_panel(
         colours = axes.figure.colorbar(drawn, ax=axes, shrink=0.85, pad=0.02, extend=_extend(image, scale))
         colours.set_label(quantity_label(image) if label is None else label)
     return drawn
+
+
+def _draw_line(axes: Axes, image: xr.DataArray, scale: Scale) -> None:
+    dim, low, high = str(image.dims[0]), scale.low, scale.high
+    if dim == "channel":
+        axes.plot(np.arange(image.size), image, "o", ms=4, color="C0")
+        count_ticks(axes, image.size)
+        low, high = min(low, float(image.min())), max(high, float(image.max()))  # a dot outside would not be seen
+    else:
+        axes.plot(image[dim], image, color="C0")
+        axes.set_xlabel(axis_label(image, dim))
+    if scale.map in _DIVERGING:
+        axes.axhline((scale.low + scale.high) / 2, color="black", lw=0.6, ls="--")
+    if np.isfinite([low, high]).all():
+        margin = 0.1 * (high - low)
+        axes.set_ylim(low - margin, high + margin)
+
+
+def count_ticks(axes: Axes, count: int) -> None:
+    """An axis of the numbers of a vector, from 0 to ``count - 1``."""
+    step = -(-count // 8)
+    axes.set_xticks(range(0, count, step))
+    axes.set(xlabel="number", xlim=(-0.5, count - 0.5))
+
+
+def only_outer_labels(axes: Axes, image: xr.DataArray) -> None:
+    """Labels at the left and below only; lines and dots, of which each has its own scale, keep those of the ticks."""
+    if image.ndim > 1:
+        axes.label_outer()
+        return
+    place = axes.get_subplotspec()
+    if place is not None and not place.is_last_row():
+        axes.set_xlabel("")
+    if place is not None and not place.is_first_col():
+        axes.set_ylabel("")
 
 
 def _edges(image: xr.DataArray, dim: str) -> tuple[float, float]:

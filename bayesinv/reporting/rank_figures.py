@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from bayesinv.reporting.panels import Scale, draw_panel, new_figure
+from bayesinv.reporting.panels import Scale, draw_panel, new_figure, panels, space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,8 +77,9 @@ def coverage_figure(found: xr.Dataset) -> Figure:
         found: result of `bayesinv.inference.sbc.expected_coverage`.
     """
     names = [str(name) for name in found["functional"].values]
-    figure = new_figure(11.0, 3.4)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.1, 1.1))
+    maps = panels(found["coverage_map"])
+    figure = new_figure(7.4 + 3.6 * len(maps), 3.4)
+    left, middle, *right = figure.subplots(1, 2 + len(maps), width_ratios=(1, *[1.1] * (1 + len(maps))))
     import matplotlib as mpl
 
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.92, len(names)))
@@ -98,10 +99,12 @@ def coverage_figure(found: xr.Dataset) -> Figure:
     middle.axvline(level, color="black", lw=0.8, ls="--")
     middle.set_yticks(place, names)
     middle.set(xlabel=f"coverage of {level:.0%} intervals (± 2 SE)", title="By functional")
-    image = found["coverage_map"].isel(channel=0)
-    width = min(max(4 * float(found["coverage_map_error"]), 0.03), 1 - level)
-    draw_panel(right, image, title=f"By pixel (SE {float(found['coverage_map_error']):.3f})",
-               scale=Scale("PuOr", level - width, level + width), label="coverage")  # fmt: skip
+    each = float(found["coverage_map_error"])
+    width = min(max(4 * each, 0.03), 1 - level)
+    scale = Scale("PuOr", level - width, level + width)
+    for axes, (image, end) in zip(right, maps, strict=True):
+        title = f"By {'pixel' if space(found['coverage_map']) else 'number'} (SE {each:.3f}){end}"
+        draw_panel(axes, image, title=title, scale=scale, label="coverage")
     return figure
 
 
@@ -131,15 +134,20 @@ def pit_figure(found: xr.Dataset) -> Figure:
     Args:
         found: result of `bayesinv.inference.pit.pit_maps`.
     """
-    figure = new_figure(11.0, 3.2)
-    left, middle, right = figure.subplots(1, 3)
+    means, dispersions = panels(found["mean_map"]), panels(found["dispersion_map"])
+    figure = new_figure(11.0, 3.2 * len(means))
+    places = figure.subplots(len(means), 3, squeeze=False)
     bias, spread = 4 * float(found["mean_error"]), 4 * float(found["dispersion_error"])
-    draw_panel(left, found["mean_map"].isel(channel=0), title="Mean of PIT (low: posterior too high)",
-               scale=Scale("RdBu_r", 0.5 - bias, 0.5 + bias), label="mean, 1/2 ± 4 SE")  # fmt: skip
-    draw_panel(middle, found["dispersion_map"].isel(channel=0), title="Dispersion (above 1: too narrow)",
-               scale=Scale("PuOr_r", 1 - spread, 1 + spread), label="dispersion, 1 ± 4 SE")  # fmt: skip
-    centre = np.asarray(found["bin"])
+    for (left, middle, _), (mean, end), (dispersion, _) in zip(places, means, dispersions, strict=True):
+        draw_panel(left, mean, title=f"Mean of PIT (low: posterior too high){end}",
+                   scale=Scale("RdBu_r", 0.5 - bias, 0.5 + bias), label="mean, 1/2 ± 4 SE")  # fmt: skip
+        draw_panel(middle, dispersion, title=f"Dispersion (above 1: too narrow){end}",
+                   scale=Scale("PuOr_r", 1 - spread, 1 + spread), label="dispersion, 1 ± 4 SE")  # fmt: skip
+    for axes in places[1:, 2]:
+        axes.set_visible(False)
+    right, centre = places[0, 2], np.asarray(found["bin"])
     right.bar(centre, found["density"], width=centre[1] - centre[0], color="#9ecae1", edgecolor="white", lw=0.4)
     right.axhline(1, color="black", lw=0.8, ls="--")
-    right.set(xlabel="PIT", ylabel="density", title="All pixels", xlim=(0, 1))
+    title = "All pixels" if space(found["mean_map"]) else "All numbers"
+    right.set(xlabel="PIT", ylabel="density", title=title, xlim=(0, 1))
     return figure

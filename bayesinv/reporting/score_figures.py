@@ -31,14 +31,15 @@ _BLUE, _RED, _GREY, _LIGHT = "#08519c", "#cb181d", "#bdbdbd", "#9ecae1"
 
 
 def score_figure(found: xr.Dataset) -> Figure:
-    """Score of each observation against that of the prior, and the skill.
+    """Score of each observation against that of the prior, and the skill; a vector has no variogram.
 
     Args:
         found: result of `bayesinv.inference.proper_scores.proper_scores`.
     """
-    figure = new_figure(9.9, 3.3)
-    titles = {"crps": "CRPS", "energy": "Energy score", "variogram": "Variogram score"}
-    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+    named = {"crps": "CRPS", "energy": "Energy score", "variogram": "Variogram score"}
+    titles = {name: title for name, title in named.items() if np.any(found[name])}
+    figure = new_figure(3.3 * len(titles), 3.3)
+    for axes, (name, title) in zip(figure.subplots(1, len(titles)), titles.items(), strict=True):
         own, prior = np.asarray(found[name]), np.asarray(found[f"{name}_prior"])
         axes.scatter(prior, own, s=8, color=_BLUE, alpha=0.5, lw=0)
         top = 1.05 * float(max(own.max(), prior.max()))

@@ -23,6 +23,21 @@ def test_sampled_fields_have_the_covariance(smoothness, nugget):
     assert float(x.mean()) == pytest.approx(0.0, abs=5 * float(prior.covariance.mean().sqrt()) / 4000**0.5)
 
 
+def test_a_torus_of_odd_width_is_a_torus():
+    """Of 17 pixels at these lengths it is 51 wide; lags along x and along z, to five standard errors as above."""
+    prior = matern(17, lengths=(6.0, 6.0), smoothness=2.5, nugget=0.0)
+    x = prior.sample(4000, 0).double().flatten(1)
+    assert float((x.T @ x / 4000 - prior.covariance).abs().max()) < 5.5 * 0.0224
+
+
+@pytest.mark.parametrize("size", [8, 20])
+def test_the_parameters_make_the_prior_again(size):
+    prior = matern(size, lengths=(2.0, 3.0), smoothness=0.5, variance=2.0, nugget=0.1, mean=-4.0)
+    again = matern(**prior.parameters)
+    assert again.parameters == prior.parameters
+    assert torch.equal(again.sample(2, 3), prior.sample(2, 3))
+
+
 def test_a_field_of_any_covariance_has_its_moments():
     """As above, and its mean to five standard errors; it can be sent to another process."""
     covariance = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, -0.7], [0.0, -0.7, 1.5]])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bayesinv.flows import DenseSummary, UNet, glow
-from bayesinv.flows.summary.regression import least_squares
+from bayesinv.flows.summary.regression import Regression, least_squares
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -73,6 +73,13 @@ def test_a_fixed_space_has_a_place_for_every_pixel_and_a_linear_path() -> None:
 
 def test_large_images_have_no_dense_path() -> None:
     assert UNet(1, 2, rank=2, widths=(8, 8), features=4, space=(32, 32)).regression is None
+
+
+@pytest.mark.parametrize(("pairs", "is_set"), [(299, False), (300, True)])
+def test_a_regression_needs_a_hundred_pairs_for_each_input(pairs: int, is_set: bool) -> None:
+    layer, c = Regression(1, 1, space=(3,)), torch.randn(pairs, 1, 3)
+    layer.regress([(c, c.flip(2))])
+    assert bool(layer.weight.any()) == is_set
 
 
 def test_least_squares_is_that_of_the_ridge_that_fits_other_pairs_best() -> None:

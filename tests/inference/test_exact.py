@@ -119,6 +119,12 @@ def test_a_sample_depends_on_its_key_only():
     assert float(samples.chi2[0]) == pytest.approx((residual**2).mean() / 0.4**2)
 
 
+@pytest.mark.parametrize("name", [*KNOWN, "two-modes"])
+def test_small_problems_are_made(name):
+    problem = exact_problem(name, size=8)
+    assert problem.sample(1, 0)[0].shape == (1, 1, 8, 8)
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_expected_log_density(name):
     problem = exact_problem(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from bayesinv.flows import Flow, glow
 from bayesinv.inference import Posterior, Problem, fit, recentring, training
 from bayesinv.inference import first_look as first_look_module
 from bayesinv.inference.bank import derived_seed, simulate_bank
-from bayesinv.inference.first_look import first_look
+from bayesinv.inference.first_look import first_look, first_look_size
 from bayesinv.inference.objective import Objective
 from bayesinv.inference.plan import Plan
 from bayesinv.inference.temperature import choose_temperature
@@ -311,6 +312,12 @@ def test_the_linear_path_of_small_images_starts_at_least_squares_if_pairs_suffic
     fit(posterior, problem, **SMALL | {"simulations": simulations, "epochs": 1, "batch_size": 16})
     regression: Any = posterior.summary_network.regression
     assert bool(regression.weight.any()) == is_set
+
+
+@pytest.mark.parametrize(("steps", "size"), [(10, 320), (8191, 262_112), (8192, 262_144), (10**6, 262_144)])
+def test_the_first_look_is_twice_the_training_up_to_a_cap(steps: int, size: int) -> None:
+    plan: Any = SimpleNamespace(steps=steps, batch_size=16)
+    assert first_look_size(tiny(line_problem(8)), plan) == size
 
 
 def test_the_first_look_holds_each_pair_and_its_mirror_image(monkeypatch: pytest.MonkeyPatch) -> None:
