@@ -172,7 +172,8 @@ def _observe(
         kept["gate_p_value"] = familiar[0]
     if hasattr(prior, "log_prob") and len(values) >= TAIL_SAMPLES:
         images = torch.from_numpy(np.ascontiguousarray(values))
-        kept["khat"], kept["ess_share"] = weight_quality(log_importance(one.conditioned, images, prior, one.forward))
+        log_weights = log_importance(one.conditioned, images, prior, one.forward, one.sigma)
+        kept["khat"], kept["ess_share"] = weight_quality(log_weights)
     if refine:
         with gate_unheard():
             drawn = one.conditioned.sample(refine_samples, seed=one.seed, refine=refine)

@@ -73,7 +73,7 @@ def importance_weights(
         )
     values = samples.observation(0).values
     images = torch.from_numpy(np.ascontiguousarray(values.to_numpy()))
-    weight, khat = pareto_smoothed(power * log_importance(conditioned, images, prior, forward))
+    weight, khat = pareto_smoothed(power * log_importance(conditioned, images, prior, forward, conditioned.sigma))
     share = xr.DataArray(weight, dims="sample")
     mean = (share * values).sum("sample")
     squares = (share * (values - mean) ** 2).sum("sample")
@@ -90,15 +90,15 @@ def importance_weights(
     )
 
 
-def log_importance(conditioned: _Conditioned, images: Tensor, prior: Any, forward: Any) -> Array:
-    """``log p(x) + log p(y | x) - log q(x | y)`` of images ``(S, *model_shape)`` for one record, ``(S,)``.
+def log_importance(conditioned: _Conditioned, images: Tensor, prior: Any, forward: Any, sigma: Tensor) -> Array:
+    """``log p(x) + log p(y | x, sigma) - log q(x | y)`` of images ``(S, *model_shape)`` for one record, ``(S,)``.
 
     It is ``-inf`` outside the support of the prior, where the forward model is not asked.
     """
     import torch
 
     with torch.no_grad():
-        y, sigma = conditioned.y.to(images.dtype), conditioned.sigma.to(images.dtype)
+        y, sigma = conditioned.y.to(images.dtype), sigma.to(images.dtype)
         value = prior.log_prob(images).double()
         inside = ~torch.isneginf(value)
         if bool(inside.any()):

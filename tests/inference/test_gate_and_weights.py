@@ -272,11 +272,11 @@ def test_the_forward_model_is_not_asked_outside_the_support():
     bounded = replace(problem.forward, bounds=(-1.0, 1.0))
     conditioned = _Smeared()(torch.zeros(1, 2))
     images = torch.tensor([[2.0, 0.0], [0.1, -0.2], [0.0, -3.0]])
-    found = log_importance(conditioned, images, problem.prior, bounded)
+    found = log_importance(conditioned, images, problem.prior, bounded, conditioned.sigma)
     assert np.isneginf(found[[0, 2]]).all()
     alone = problem.prior.log_prob(images[1:2]) + bounded.log_likelihood(images[1:2], torch.zeros(1, 2))
     assert found[1] == pytest.approx(float(alone - conditioned.log_prob(images[1:2])))
-    assert np.isneginf(log_importance(conditioned, images[[0, 2]], problem.prior, bounded)).all()
+    assert np.isneginf(log_importance(conditioned, images[[0, 2]], problem.prior, bounded, conditioned.sigma)).all()
 
 
 def test_hopeless_weights_are_not_trusted():
