@@ -2,7 +2,7 @@
 
 In a homogeneous medium of speed ``c``, the sound of a line source at distance ``r`` is ``g(r) = e^(i k r) / sqrt(k
 r)``, ``k = 2 pi f / c`` (the Hankel function ``H_0`` far away, less its constant factor). A reflector with dip, depth
-and coefficient ``R`` sends it as from the mirror image ``s'`` of the source, a small body as a source of its own:
+and coefficient ``R`` sends it as from the mirror image ``s'`` of the source, a small body as a source of its own::
 
     D(s, r) = sum_reflectors R g(|s' - r|) + sum_bodies a g(|s - b|) g(|b - r|)
 

@@ -1,11 +1,13 @@
-"""Your own images and records from files, as labelled arrays (a prior of them: `bayesinv_datasets.image_files`).
+r"""Your own images and records from files, as labelled arrays (a prior of them: `bayesinv_datasets.image_files`).
 
-| file | needs | axes |
-|---|---|---|
-| ``.npy``, ``.npz`` (one array, or by name) | - | by position |
-| ``.nc``, ``.nc4``, ``.zarr`` (one variable, or by name) | - | as stored |
-| ``.sgy``, ``.segy`` (post-stack: one line of traces) | pip install 'bayesinv[segy]' | time in s, trace |
-| ``.nii``, ``.nii.gz`` | pip install 'bayesinv[nifti]' | voxels in mm |
+=======================================================  =============================  ================
+file                                                     needs                          axes
+=======================================================  =============================  ================
+``.npy``, ``.npz`` (one array, or by name)               \-                             by position
+``.nc``, ``.nc4``, ``.zarr`` (one variable, or by name)  \-                             as stored
+``.sgy``, ``.segy`` (post-stack: one line of traces)     pip install 'bayesinv[segy]'   time in s, trace
+``.nii``, ``.nii.gz``                                    pip install 'bayesinv[nifti]'  voxels in mm
+=======================================================  =============================  ================
 
 Nothing is resampled or rescaled. Values must be finite numbers.
 """
