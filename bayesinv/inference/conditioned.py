@@ -164,7 +164,7 @@ class Conditioned:
         """`gate_p_value`, with a warning where it is low."""
         p_value = self.gate_p_value()
         if p_value is not None and self.posterior.gate is not None:
-            warn_if_outside(p_value, self.posterior.gate.level)
+            warn_if_outside(p_value, self.posterior.gate.level, len(self.posterior.gate.scores))
         return p_value
 
     def gate_p_value(self) -> NDArray[np.float64] | None:

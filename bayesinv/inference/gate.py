@@ -177,16 +177,17 @@ def fit_gate(problem: Problem, *, simulations: int = 500, seed: int = 0, level: 
     return Gate.fit(np.concatenate(rows), np.stack(moves), level=level)
 
 
-def warn_if_outside(p_values: NDArray[np.float64], level: float) -> None:
+def warn_if_outside(p_values: NDArray[np.float64], level: float, references: int) -> None:
     """Warns of one record that the gate would stop; of several, where more are stopped than chance explains.
 
-    That is, more than the 99 % quantile of the binomial distribution of ``n`` records, each stopped with probability
-    `level`.
+    That is, more than the 99 % quantile of their number. Stopped is what scores higher than all but ``k - 1`` of the
+    ``m`` of the reference, ``k < level (m + 1)``: a share of all records that is distributed as ``Beta(k, m + 1 - k)``.
     """
-    from scipy.stats import binom
+    from scipy.stats import betabinom
 
     count, outside = len(p_values), int((p_values < level).sum())
-    if outside > (0 if count == 1 else binom.ppf(0.99, count, level)):
+    largest = max(1, math.ceil(level * (references + 1)) - 1)
+    if outside > (0 if count == 1 else betabinom.ppf(0.99, count, largest, references + 1 - largest)):
         which, by_chance = "these data", f"false alarms {level:.0%}"
         if count > 1:
             which, by_chance = f"{outside} of {count} records", f"{count * level:.2g} expected by chance"
