@@ -65,7 +65,7 @@ def coverage_figures(
     """Coverage of 90 % intervals, its standard error over observations, and that of the exact sampler for the same."""
     exact = ExactPosterior(problem.prior, problem.forward)  # type: ignore[arg-type]
     found: dict[str, float] = {}
-    for name, law in {"coverage": posterior, "coverage floor": exact}.items():
+    for name, law in {"coverage floor": exact, "coverage": posterior}.items():
         rank = []
         for start in range(0, observations, 20):
             x, y, sigma = problem.sample(min(20, observations - start), SEED + 3, start=start)

@@ -218,6 +218,27 @@ def test_exact_posterior_needs_no_weights():
     assert float(found.khat) == 0.0
 
 
+class _Sure:
+    """The exact posterior of noise of some share of its level."""
+
+    target_noise = 0.0
+
+    def __init__(self, exact, share):
+        self.exact, self.share = exact, share
+
+    def __call__(self, y, sigma):
+        return self.exact(y, self.share * sigma)
+
+
+@pytest.mark.parametrize(("believed", "right"), [(1.0, True), (0.5, False)])
+def test_a_diagnosis_weighs_by_the_noise_of_the_record(believed, right):
+    """Exact posteriors of the noise, and of half of it, by which they would seem right to themselves."""
+    toy = exact_problem("inpaint", size=8)
+    exact = ExactPosterior(toy.prior, toy.forward)
+    metrics = diagnose(_Sure(exact, believed), toy, simulations=4, samples=99).metrics
+    assert (metrics["ess_share"] > 0.999) == right
+
+
 def test_weights_correct_a_shift():
     """q shifted by .1 sd in all 64 pixels: the weighted mean comes back, the ESS is that of the formula."""
     toy = exact_problem("inpaint", size=8)
