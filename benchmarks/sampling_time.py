@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     """Measures, prints, draws."""
     report = Report("sampling_time", options(__doc__ or "", arguments))
-    case, number, rounds = TRIAL, 64, 9
+    number, rounds = 64, 9
+    case = replace(TRIAL, batch=number)
     if report.options.small:
-        case, number, rounds = replace(TRIAL, space=(16, 16), steps=1, hidden=8), 4, 2
+        number, rounds = 4, 2
+        case = replace(TRIAL, batch=number, space=(16, 16), steps=1, hidden=8)
     # checkpointing changes nothing here, and MemCNN draws as the plain net does
     lines = [line for line in report.options.chosen(list(LINES)) if not line.startswith(("checkpoint", "MemCNN"))]
     order: dict[str, Any] = {"case": case.to_json(), "device": report.options.device, "number": number}
