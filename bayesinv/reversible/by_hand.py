@@ -50,16 +50,19 @@ def evaluated(
         trimmed(h, beyond).add_(applied(net.inject, c, 0))
     h = cleared(h.relu_(), beyond)
     u = cleared(applied(net.middle, h, 0).relu_().add_(h), beyond)
-    del root, weight
+    hidden = [h, u]  # which the function below takes, so that they go when it is done with them
+    del root, weight, h
 
     def pull(grad: Tensor) -> tuple[Tensor, Tensor | None, Gradients]:
         grads: Gradients = {}
-        du = pulled(net.last, u, grad.to(dtype), pad, grads)
-        v = u.sub_(h)  # positive where u > h
-        dv = masked(du, v, into=v)
-        dh = pulled(net.middle, h, dv, 0, grads).add_(du)
-        del du
+        h, v = hidden
+        hidden.clear()
+        du = pulled(net.last, v, grad.to(dtype), pad, grads)
+        dv = masked(du, v.sub_(h), into=v)  # u - h, positive where u > h
+        dh = pulled(net.middle, h, dv, 0, grads, into=du)
+        del du, dv, v
         dh = masked(dh, h, into=dh)
+        del h
         dc = None
         if c is not None:
             dc = pulled(net.inject, c, trimmed(dh, beyond), 0, grads, wanted=wanted)
@@ -67,4 +70,6 @@ def evaluated(
         dq = pulled(net.first, q, dh, pad, grads)
         return trimmed(dq, edges).to(a.dtype) * slope, dc, grads
 
-    return applied(net.last, u, pad), pull
+    out = applied(net.last, u, pad)
+    del u
+    return out, pull

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible.gradients import Gradients, add_gradients
-from bayesinv.reversible.patches import convolved
+from bayesinv.reversible.patches import convolved, rows_of
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.tiles import Tile
 
@@ -60,32 +60,56 @@ def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
     return torch.convolution(x, weight, bias, *_geometry(pads))
 
 
-def pulled(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True) -> Tensor:
-    """The gradient of the layer's input; those of its parameters are added to ``grads``."""
+def pulled(
+    layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True, into: Tensor | None = None
+) -> Tensor:
+    """The gradient of the layer's input, added to ``into`` where it is given; that of its parameters to ``grads``.
+
+    The weight's comes first: while it is computed, the other does not lie in memory yet.
+    """
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
         add_gradients(grads, {bias: grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)})
-    old, need = weight.detach().to(x.dtype), (wanted, weight.requires_grad)
-    found: tuple[Tensor | None, Tensor | None]
-    if x.ndim == 2:
-        found = (grad @ old if need[0] else None, grad.T @ x if need[1] else None)
+    old, pads = weight.detach().to(x.dtype), _pads(layer, pad) if x.ndim > 2 else []
+    if weight.requires_grad:
+        add_gradients(grads, {weight: _of_weight(x, old, grad, pads).to(weight.dtype)})
+    return _of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
+
+
+def _of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
+    if _is_product(weight, x, grad):
+        return (rows_of(grad).T @ rows_of(x)).view_as(weight)
+    # by the library where it is faster: narrow images and about as many outputs as inputs
+    many = weight[0, 0].numel() > 1 and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight))
+    if _on_products(x) and (x.ndim == 5 or many):
+        return products(x, weight, grad, pads, (False, True))[1]  # type: ignore[return-value]
+    return _library(x, weight, grad, pads, 1)
+
+
+def _of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Tensor | None) -> Tensor:
+    if _is_product(weight, x, grad):
+        if into is not None and _is_channels_last(into):
+            rows_of(into).addmm_(rows_of(grad), weight.flatten(1))
+            return into
+        found = (rows_of(grad) @ weight.flatten(1)).view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1)
     elif x.ndim == 5 and _on_products(x):
-        found = products(x, old, grad, _pads(layer, pad), need)
-    else:  # apart, which is faster on CPUs than both at once
-        pads = _pads(layer, pad)
-        of_x = _library(x, old, grad, pads, 0, need[0])
-        if need[1] and old[0, 0].numel() > 1 and _on_products(x) and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(old)):
-            found = of_x, products(x, old, grad, pads, (False, True))[1]  # of wide images and few outputs
-        else:
-            found = of_x, _library(x, old, grad, pads, 1, need[1])
-    if found[1] is not None:
-        add_gradients(grads, {weight: found[1].to(weight.dtype)})
-    return found[0]  # type: ignore[return-value]
+        found = products(x, weight, grad, pads, (True, False))[0]  # type: ignore[assignment]
+    else:
+        found = _library(x, weight, grad, pads, 0)
+    return found if into is None else into.add_(found)
 
 
-def _library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], which: int, wanted: bool) -> Tensor | None:
-    if not wanted:
-        return None
+def _is_product(weight: Tensor, x: Tensor, grad: Tensor) -> bool:
+    """Of matrices that lie in memory as they are: for a linear layer, and on a CPU for kernels of one pixel."""
+    pointwise = x.ndim > 2 and weight[0, 0].numel() == 1
+    return x.ndim == 2 or (pointwise and _on_products(x) and _is_channels_last(x) and _is_channels_last(grad))
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.movedim(1, -1).is_contiguous()
+
+
+def _library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], which: int) -> Tensor:
     mask = [i == which for i in range(3)]
     found: Tensor = torch.ops.aten.convolution_backward(grad, x, weight, [0], *_geometry(pads), mask)[which]
     return found

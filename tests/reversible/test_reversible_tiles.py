@@ -315,6 +315,15 @@ def test_memory_follows_the_budget_and_not_the_hidden_width() -> None:
     assert abs(tight / peak(8, data // 2) - 1) < 0.15
 
 
+def test_no_more_than_three_hidden_layers_are_alive() -> None:
+    """In the backward pass of a whole image; what has few channels takes the rest."""
+    coupling = Coupling(Conditioner(2, 4, hidden=128, rank=2), passive=2)
+    coupling.workspace = 10**9
+    gradients = sum(p.nbytes for p in coupling.parameters())
+    peak = memory_report(coupling, (4, 32, 32), batch=4).peak - gradients
+    assert peak < 3.5 * (4 * 4 * 128 * 32 * 32)
+
+
 def test_the_memory_of_leapfrog_steps_follows_the_budget() -> None:
     def peak(hidden: int, workspace: int) -> int:
         chain = Chain(*[Hyperbolic(WaveForce(4, hidden=hidden, rank=2)) for _ in range(2)])
