@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from toy_problems import nonlinear_problem, tiny
+from toy_problems import tiny
 
 from bayesinv.inference import Problem, fit, load_problem, training
 from bayesinv.inference.plan import Plan, default_simulations, recipe
+from bayesinv.physics import ForwardModel, GaussianNoise, from_function
 from bayesinv_datasets.vector_problems import VECTOR_PROBLEMS
 
 
@@ -22,7 +23,10 @@ def test_small_images_with_cheap_pairs_are_trained_on_fresh_ones(size: int, epoc
     assert recipe(problem, 4000)["epochs"] == 10
     bare = Problem(Undensed(problem.prior), problem.forward)
     assert default_simulations(bare) == default_simulations(load_problem("deblur", size=64)) == 4000
-    assert default_simulations(Problem(moons.prior, moons.forward)) == default_simulations(nonlinear_problem()) == 4000
+    exponential = from_function(torch.exp, model_shape=(1, size, size), data_shape=(1, size, size))
+    nonlinear = ForwardModel(exponential, GaussianNoise(0.05))
+    assert default_simulations(Problem(problem.prior, nonlinear)) == 4000
+    assert default_simulations(Problem(moons.prior, moons.forward)) == 4000
 
 
 class Undensed:
