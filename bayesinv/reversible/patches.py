@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 __all__ = ["convolved", "patches", "pulled", "rows_of", "spread"]
 
-_BLOCK = 2**19  # numbers of a matrix of patches: 2 MB
+_BLOCK = 2**17  # numbers of a matrix of patches: half a MB, which any workspace has room for
 
 
 def rows_of(x: Tensor) -> Tensor:
