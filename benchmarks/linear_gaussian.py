@@ -145,6 +145,7 @@ def _spread(rows: list[Row], key: str, digits: int, *, times: float = 1) -> str:
 def drawn(found: dict[str, list[Row]]) -> Figure:
     """A dot for every training, a stroke for the exact sampler."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     panels = {
         "gap": "gap, nats per dimension",
@@ -161,7 +162,9 @@ def drawn(found: dict[str, list[Row]]) -> Figure:
         axis.set(xlabel=label)
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_xscale("log")
-    axes[1].set_xscale("log")
+    axes[0].set_xticks([0.001, 0.002, 0.005, 0.01, 0.02], [".001", ".002", ".005", ".01", ".02"], minor=False)
+    axes[0].xaxis.set_minor_locator(NullLocator())
+    axes[3].locator_params(axis="x", nbins=4)
     axes[3].axvline(0.9, color="#404040", lw=0.8)
     axes[0].set(yticks=range(len(found)), yticklabels=list(found))
     axes[0].invert_yaxis()
