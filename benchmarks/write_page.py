@@ -32,7 +32,8 @@ def run(stored: dict[str, Any], path: Path) -> str:
     """Machine, figure and tables of one run."""
     machine = stored["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    where = machine["card"] or f"{machine['processor']}, {machine['threads']} threads"
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    where = machine["card"] or f"{machine['processor']}, {threads}"
     small = " In the reduced mode, for a look at the form only." if stored["small"] else ""
     parts = [f"*{where}; {versions}; {machine['date']}.*{small}"]
     if path.with_suffix(".png").exists():
