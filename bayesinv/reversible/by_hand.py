@@ -60,9 +60,8 @@ def evaluated(
         du = pulled(net.last, v, grad.to(dtype), pad, grads)
         dv = masked(du, v.sub_(h), into=v)  # u - h, positive where u > h
         dh = pulled(net.middle, h, dv, 0, grads, into=du)
-        del du, dv, v
         dh = masked(dh, h, into=dh)
-        del h
+        del du, dv, v, h
         dc = None
         if c is not None:
             dc = pulled(net.inject, c, trimmed(dh, beyond), 0, grads, wanted=wanted)

@@ -46,17 +46,19 @@ def test_a_layers_gradients_by_either_way(channels: int, out: int, width: int) -
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels-last"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("into", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_a_layers_gradient_is_added_to_another(kernel: int, last: bool) -> None:
+def test_a_layers_gradient_is_added_to_another(
+    kernel: int, into: torch.memory_format, layout: torch.memory_format
+) -> None:
     """In its place, by a product of matrices where the kernel is one pixel and channels come last in memory."""
-    layout = torch.channels_last if last else torch.contiguous_format
     layer = nn.Conv2d(4, 5, kernel, padding=kernel // 2).double()
     x = torch.randn(2, 4, 6, 7, dtype=torch.float64).to(memory_format=layout).requires_grad_()
     y = layer(x)
     grad = torch.randn_like(y)
     of_x, of_weight = torch.autograd.grad(y, (x, layer.weight), grad)
-    other = torch.randn_like(of_x).to(memory_format=layout)
+    other = torch.randn_like(of_x).to(memory_format=into)
     wanted = other + of_x
     grads: Any = {}
     found = strips.pulled(layer, x.detach(), grad, kernel // 2, grads, into=other)

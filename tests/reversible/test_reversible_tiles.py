@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -315,13 +316,23 @@ def test_memory_follows_the_budget_and_not_the_hidden_width() -> None:
     assert abs(tight / peak(8, data // 2) - 1) < 0.15
 
 
-def test_no_more_than_three_hidden_layers_are_alive() -> None:
-    """In the backward pass of a whole image; what has few channels takes the rest."""
-    coupling = Coupling(Conditioner(2, 4, hidden=128, rank=2), passive=2)
+def _three_layers(passive: int, out: int, hidden: int) -> nn.Module:
+    first, last = nn.Conv2d(passive, hidden, 3, padding=1), nn.Conv2d(hidden, out, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(hidden, hidden, 1), nn.ReLU(), last)
+
+
+@pytest.mark.parametrize("network", [partial(Conditioner, rank=2), _three_layers])
+@pytest.mark.parametrize(("shape", "batch", "hidden", "most"), [((4, 32, 32), 4, 128, 3.6), ((12, 64, 64), 1, 32, 6.0)])
+def test_no_more_than_three_hidden_layers_are_alive(
+    network: Callable[..., nn.Module], shape: tuple[int, ...], batch: int, hidden: int, most: float
+) -> None:
+    """In the backward pass of a whole image; the rest is of few channels, or a block of patches (here one layer)."""
+    passive = shape[0] // 2
+    coupling = Coupling(network(passive, 2 * passive, hidden=hidden), passive=passive)
     coupling.workspace = 10**9
     gradients = sum(p.nbytes for p in coupling.parameters())
-    peak = memory_report(coupling, (4, 32, 32), batch=4).peak - gradients
-    assert peak < 3.5 * (4 * 4 * 128 * 32 * 32)
+    layer = 4 * batch * hidden * shape[1] * shape[2]
+    assert memory_report(coupling, shape, batch=batch).peak - gradients < most * layer
 
 
 def test_the_memory_of_leapfrog_steps_follows_the_budget() -> None:
