@@ -39,9 +39,7 @@ def evaluated(
     beyond = (max(0, edges[0] - margin), max(0, edges[1] - margin))  # the same of h
     unseen = (max(0, tile.before - margin), max(0, tile.after - margin))  # rows of c that h does not see
 
-    root = (1 + (a / REACH).square().square()).sqrt()
-    weight = root.rsqrt()
-    slope = weight / root.square_()
+    weight = (a / REACH).square_().square_().add_(1).rsqrt_().sqrt_()
     q = padded(a * weight, edges).to(dtype)
     h = applied(net.first, q, pad)
     c = None
@@ -51,7 +49,7 @@ def evaluated(
     h = cleared(h.relu_(), beyond)
     u = cleared(applied(net.middle, h, 0).relu_().add_(h), beyond)
     hidden = [h, u]  # which the function below takes, so that they go when it is done with them
-    del root, weight, h
+    del h
 
     def pull(grad: Tensor) -> tuple[Tensor, Tensor | None, Gradients]:
         grads: Gradients = {}
@@ -67,7 +65,7 @@ def evaluated(
             dc = pulled(net.inject, c, trimmed(dh, beyond), 0, grads, wanted=wanted)
             dc = padded(dc, unseen).to(a.dtype) if wanted else None
         dq = pulled(net.first, q, dh, pad, grads)
-        return trimmed(dq, edges).to(a.dtype) * slope, dc, grads
+        return trimmed(dq, edges).to(a.dtype) * weight.square().square_().mul_(weight), dc, grads
 
     out = applied(net.last, u, pad)
     del u

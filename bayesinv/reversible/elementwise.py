@@ -9,6 +9,7 @@ Of the affine map, ``(r, t)`` raw, ``s = scale(r)``, ``logdet = sum s``:
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bayesinv.reversible.scales import Scale
+from bayesinv.reversible.scales import Scale, exp_and_slope, tanh_scale
 
 __all__ = ["Additive", "Affine", "Elementwise"]
 
@@ -94,7 +95,7 @@ class Affine(Elementwise):
     def forward(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``(exp(s) b + t, sum s)``."""
         log_scale, shift = self._parts(raw)
-        return b * log_scale.exp() + shift, _summed(log_scale)
+        return torch.addcmul(shift, b, log_scale.exp()), _summed(log_scale)
 
     def inverse(self, b: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
         """``((b - t) exp(-s), -sum s)``."""
@@ -103,39 +104,40 @@ class Affine(Elementwise):
 
     def backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
         """By the formulas at the head of the file."""
-        log_scale, shift, pull = self._with_slope(raw)
-        scale, centred = log_scale.exp(), b - shift
-        of_scale = grad * centred + _per_sample(grad_logdet, b)
-        return centred / scale, grad * scale, torch.cat([pull(of_scale), grad], 1)
+        scale, shift, pull = self._with_slope(raw)
+        centred = b - shift
+        of_scale = torch.addcmul(_per_sample(grad_logdet, b), grad, centred)
+        return centred.div_(scale), grad * scale, torch.cat([pull(of_scale), grad], 1)
 
     def inverse_backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
         """The same of ``b = (b' - t) exp(-s)``: ``ds = -db b - dlogdet``, ``dt = -exp(-s) db``."""
-        log_scale, shift, pull = self._with_slope(raw)
-        scale = log_scale.exp()
+        scale, shift, pull = self._with_slope(raw)
         grad_in = grad / scale
-        of_scale = -grad * b - _per_sample(grad_logdet, b)
-        return b * scale + shift, grad_in, torch.cat([pull(of_scale), -grad_in], 1)
+        of_scale = torch.addcmul(_per_sample(grad_logdet, b), grad, b).neg_()
+        return torch.addcmul(shift, b, scale), grad_in, torch.cat([pull(of_scale), -grad_in], 1)
 
     def _parts(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         first, shift = raw.chunk(2, 1)
         return self._scaled(first), shift
 
     def _scaled(self, first: Tensor) -> Tensor:
-        if self.scale is None:
-            log_scale = self.bound * torch.tanh(first / self.bound)
-            return log_scale + self.centre if self.centre else log_scale
-        log_scale = self.scale(first)
+        log_scale = self._of_raw(first)
         if log_scale.shape != first.shape:
             raise ValueError(f"expected a scale of shape {tuple(first.shape)}, got {tuple(log_scale.shape)}")
-        return log_scale
+        return log_scale + self.centre if self.centre else log_scale
+
+    @property
+    def _of_raw(self) -> Scale:
+        """``s - centre``."""
+        return tanh_scale(self.bound) if self.scale is None else self.scale
 
     def _with_slope(self, raw: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """Log-scale, shift, and the product of a gradient with ``s'(r)``."""
-        if self.scale is None:
-            log_scale, shift = self._parts(raw)
-            tanh = (log_scale - self.centre) / self.bound
-            return log_scale, shift, lambda grad: _tanh_gradient(grad, tanh)
+        """``exp(s)``, the shift, and the product of a gradient with ``s'(r)``."""
         first, shift = raw.detach().chunk(2, 1)
+        known = exp_and_slope(self._of_raw, first)
+        if known is not None:
+            scale, slope = known
+            return scale.mul_(math.exp(self.centre)) if self.centre else scale, shift, slope.mul
         with torch.enable_grad():
             leaf = first.requires_grad_()
             log_scale = self._scaled(leaf)
@@ -146,7 +148,7 @@ class Affine(Elementwise):
             (found,) = torch.autograd.grad(log_scale, leaf, grad)
             return found
 
-        return log_scale.detach(), shift, pull
+        return log_scale.detach().exp(), shift, pull
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,8 @@ def _differentiated(
     return found[0], found[1]
 
 
-def _tanh_gradient(grad: Tensor, tanh: Tensor) -> Tensor:
-    return grad * (1 - tanh**2)
-
-
 def _summed(log_scale: Tensor) -> Tensor:
-    return log_scale.flatten(1).sum(1)
+    return log_scale.sum(list(range(1, log_scale.ndim)))
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def memory_report(
           parameters          34 B
           data                512 B
           kept for backward   528 B, predicted 528 B
-          peak                2.69 KiB, predicted 2.69 KiB
+          peak                2.7 KiB, predicted 2.7 KiB
           largest batch       12 in 9.77 KiB
     """
     if batch < 1 or (budget is not None and budget < 1):

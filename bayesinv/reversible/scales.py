@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Scale", "arctan_scale", "sigmoid_scale", "tanh_scale"]
+__all__ = ["Scale", "arctan_scale", "exp_and_slope", "sigmoid_scale", "tanh_scale"]
 
 Scale = Callable[[Tensor], Tensor]
 
@@ -72,15 +72,51 @@ def arctan_scale(bound: float = 2.0) -> Scale:
     return partial(_arctan, bound=bound)
 
 
+def exp_and_slope(scale: Scale, raw: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``exp(s(r))`` and ``ds/dr`` of the scales of this file, in closed form; ``None`` for others.
+
+    Example:
+        >>> [t.tolist() for t in exp_and_slope(sigmoid_scale(0.5, 1.0), torch.tensor([0.0]))]
+        [[0.75], [0.1666666716337204]]
+    """
+    both = _BOTH.get(scale.func) if isinstance(scale, partial) else None
+    return None if both is None or scale.args else both(raw, **scale.keywords)  # type: ignore[attr-defined]
+
+
 def _tanh(raw: Tensor, *, bound: float) -> Tensor:
     return bound * torch.tanh(raw / bound)
 
 
+def _tanh_both(raw: Tensor, *, bound: float) -> tuple[Tensor, Tensor]:
+    tanh = torch.tanh(raw / bound)
+    return (bound * tanh).exp_(), 1 - tanh.square_()
+
+
 def _sigmoid(raw: Tensor, *, low: float, high: float, offset: float) -> Tensor:
     if low == 0:
-        return F.logsigmoid(raw + offset) + math.log(high)
+        log_scale = F.logsigmoid(raw + offset)
+        return log_scale if high == 1 else log_scale + math.log(high)
     return torch.log(low + (high - low) * torch.sigmoid(raw + offset))
+
+
+def _sigmoid_both(raw: Tensor, *, low: float, high: float, offset: float) -> tuple[Tensor, Tensor]:
+    sigmoid = torch.sigmoid(raw + offset)
+    if low == 0:
+        return sigmoid if high == 1 else high * sigmoid, 1 - sigmoid
+    scale = low + (high - low) * sigmoid
+    return scale, (high - low) * sigmoid * (1 - sigmoid) / scale
 
 
 def _arctan(raw: Tensor, *, bound: float) -> Tensor:
     return 0.636 * bound * torch.atan(raw)
+
+
+def _arctan_both(raw: Tensor, *, bound: float) -> tuple[Tensor, Tensor]:
+    return _arctan(raw, bound=bound).exp_(), 0.636 * bound / (1 + raw.square())
+
+
+_BOTH: dict[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]] = {
+    _tanh: _tanh_both,
+    _sigmoid: _sigmoid_both,
+    _arctan: _arctan_both,
+}

@@ -2,6 +2,7 @@ r"""Convolutions and linear layers on strips of rows, with gradients by hand; wh
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -79,11 +80,31 @@ def pulled(
 def _of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
     if _is_product(weight, x, grad):
         return (rows_of(grad).T @ rows_of(x)).view_as(weight)
-    # by the library where it is faster: narrow images and about as many outputs as inputs
-    many = weight[0, 0].numel() > 1 and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight))
-    if _on_products(x) and (x.ndim == 5 or many):
+    if _on_products(x) and _is_faster_as_products(x, weight):
         return products(x, weight, grad, pads, (False, True))[1]  # type: ignore[return-value]
     return _library(x, weight, grad, pads, 1)
+
+
+def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
+    """Than the library: volumes, and images with wide rows or far more channels on one side than on the other.
+
+    With AVX512 the library has kernels for images, which only such channels beat.
+    """
+    if x.ndim != 4:
+        return x.ndim == 5 or _is_wide(x, weight)
+    if _is_avx512():
+        few, many = sorted(weight.shape[:2])
+        return many >= 16 * few and weight[0, 0].numel() > 1
+    return _is_wide(x, weight)
+
+
+def _is_wide(x: Tensor, weight: Tensor) -> bool:
+    return weight[0, 0].numel() > 1 and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight))
+
+
+@cache
+def _is_avx512() -> bool:
+    return "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 def _of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Tensor | None) -> Tensor:
@@ -145,7 +166,8 @@ def trimmed(x: Tensor, rows: Rows) -> Tensor:
 
 def cleared(x: Tensor, rows: Rows) -> Tensor:
     """Itself, with as many of its first and last rows set to zero."""
-    if any(rows):
+    if rows[0]:
         x[:, :, : rows[0]] = 0
+    if rows[1]:
         x[:, :, x.shape[2] - rows[1] :] = 0
     return x

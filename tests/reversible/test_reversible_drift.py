@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import reversible_laws as laws
@@ -181,26 +181,29 @@ def test_a_first_batch_in_a_wider_stream_sets_the_actnorm() -> None:
 
 
 def test_a_network_that_goes_wrong_without_it_trains_with_it() -> None:
-    """Twenty-four expanding steps: rebuilt inputs are off by more than their size, gradients by powers of ten."""
-    ends, first = {}, 0.0
+    """Twenty-four expanding steps: rebuilt inputs are off by more than their size, gradients by powers of ten.
+
+    The training is chaotic, so that the losses of any two ways to compute it part after some ten steps.
+    """
+    losses: dict[str, list[float]] = {}
     for name, plainly, guarded in (("plain", True, False), ("frugal", False, False), ("guarded", False, True)):
         net = smooth_flow(24, last=2.0)
         descent = torch.optim.SGD(net.parameters(), 1e-5)
         watch = guard(net, on_drift="anchor") if guarded else None
+        losses[name] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DriftWarning)
-            for i in range(15):
+            for i in range(8):
                 value = loss(net, data(64, seed=i), plain=plainly)
-                first = float(value.detach()) if i == 0 else first
+                losses[name].append(float(value.detach()))
                 descent.zero_grad()
                 value.backward()
                 descent.step()
-        ends[name] = float(value.detach())
-        assert name == "frugal" or ends[name] < 60 < first
     assert watch is not None
     assert 1 <= len(watch.anchors) < len(net) / 2
-    assert ends["guarded"] == pytest.approx(ends["plain"], rel=5e-2)
-    assert not ends["frugal"] < first
+    assert losses["plain"][-1] < 0.9 * losses["plain"][0]
+    assert losses["guarded"] == pytest.approx(losses["plain"], rel=2e-2)
+    assert not losses["frugal"][-1] < losses["plain"][0]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,7 @@ def test_float32_gradients_after_training(depth: int, steps: int, blown_up: floa
         value.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         adam.step()
-    x = data(64, seed=1000)
+    x = [data(64, seed=1000 + i) for i in range(8)]
     assert worst_excess(net, x) <= 1
     with torch.no_grad():
         for one in net:
@@ -230,18 +233,22 @@ def test_float32_gradients_after_training(depth: int, steps: int, blown_up: floa
         assert worst_excess(net, x) <= 1
     with guard(net, on_drift="anchor"):
         with pytest.warns(DriftWarning):
-            loss(net, data(64, seed=1001)).backward()
+            loss(net, data(64, seed=1999)).backward()
         assert worst_excess(net, x) <= 1
 
 
-def worst_excess(net: Chain, x: Tensor) -> float:
-    """The largest error of a parameter's gradient, in units of what is allowed."""
-    exact = gradients(copy.deepcopy(net).double(), x.double(), plain=True)
-    excess = [0.0]
-    for found, plainly, want in zip(gradients(net, x), gradients(net, x, plain=True), exact, strict=True):
-        errors = [float((g.double() - want).norm() / want.norm()) for g in (found, plainly)]
-        excess.append(errors[0] / max(3 * errors[1], 1e-4))
-    return max(excess) if all(e == e for e in excess) else float("inf")
+def worst_excess(net: Chain, batches: Sequence[Tensor]) -> float:
+    """The largest error of a parameter's gradient, in units of what is allowed; errors are rms over batches."""
+    exactly = copy.deepcopy(net).double()
+    squares: list[list[Tensor]] = [[], []]
+    for x in batches:
+        exact = gradients(exactly, x.double(), plain=True)
+        for to, found in zip(squares, (gradients(net, x), gradients(net, x, plain=True)), strict=True):
+            errors = [(g.double() - want).norm() / want.norm() for g, want in zip(found, exact, strict=True)]
+            to.append(torch.stack(errors).square())
+    ours, plain = (torch.stack(each).mean(0).sqrt() for each in squares)
+    excess = ours / (3 * plain).clamp_min(1e-4)
+    return float(excess.nan_to_num(torch.inf).max())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -21,6 +21,7 @@ from bayesinv.reversible import (
     sigmoid_scale,
     tanh_scale,
 )
+from bayesinv.reversible.scales import exp_and_slope
 
 Scale = Callable[[Tensor], Tensor]
 FORMULAS: dict[str, tuple[Scale, Scale]] = {
@@ -39,6 +40,14 @@ def test_scale(name: str) -> None:
     assert torch.allclose(scale(raw).exp(), expected(raw), rtol=1e-12)
     assert bool((scale(raw).diff() > 0).all())
     assert bool(torch.isfinite(scale(torch.tensor([-1e4, 1e4]))).all())
+    both = exp_and_slope(scale, raw.requires_grad_())
+    assert both is not None
+    assert torch.allclose(both[0], expected(raw), rtol=1e-12)
+    assert torch.allclose(both[1], torch.autograd.grad(scale(raw).sum(), raw)[0], rtol=1e-10)
+
+
+def test_the_slope_of_a_scale_that_is_not_known_is_autograds() -> None:
+    assert exp_and_slope(torch.sin, torch.ones(1)) is None
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -160,7 +160,12 @@ def overwritten(total: dict[Any, Tensor], more: dict[Any, Tensor]) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "faulty"),
     [
-        pytest.param(elementwise_module, "_tanh_gradient", lambda g, t: g, id="bound's derivative forgotten"),
+        pytest.param(
+            elementwise_module,
+            "exp_and_slope",
+            lambda s, r: (s(r).exp(), torch.ones_like(r)),
+            id="bound's derivative forgotten",
+        ),
         pytest.param(
             elementwise_module, "_per_sample", lambda v, x: v.mean().expand(1, *[1] * (x.ndim - 1)), id="averaged"
         ),

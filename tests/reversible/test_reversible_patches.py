@@ -32,9 +32,19 @@ def test_products_are_the_convolution(
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize(("channels", "out", "width"), [(3, 5, 64), (3, 5, 63), (8, 2, 9), (8, 3, 9)])
-def test_a_layers_gradients_by_either_way(channels: int, out: int, width: int) -> None:
-    """Weights of wide images and of few outputs by products, others by the library."""
+@pytest.mark.parametrize(
+    ("channels", "out", "width", "avx512", "products"),
+    [(3, 5, 64, False, True), (3, 5, 63, False, False), (8, 2, 9, False, True), (8, 3, 9, False, False),
+     (3, 5, 64, True, False), (1, 16, 9, True, True), (32, 2, 64, True, True), (2, 31, 64, True, False)],
+)  # fmt: skip
+def test_a_layers_gradients_by_either_way(
+    monkeypatch: pytest.MonkeyPatch, channels: int, out: int, width: int, avx512: bool, products: bool
+) -> None:
+    """Weights of wide images and of few outputs by products; with AVX512 those of far more channels on one side."""
+    asked: list[bool] = []
+    sound = strips.products
+    monkeypatch.setattr(strips, "_is_avx512", lambda: avx512)
+    monkeypatch.setattr(strips, "products", lambda *given: (asked.append(True), sound(*given))[1])
     layer = nn.Conv2d(channels, out, 3, padding=1).double()
     x = torch.randn(2, channels, 6, width, dtype=torch.float64, requires_grad=True)
     y = layer(x)
@@ -42,6 +52,7 @@ def test_a_layers_gradients_by_either_way(channels: int, out: int, width: int) -
     wanted = torch.autograd.grad(y, (x, layer.weight, layer.bias), grad)  # type: ignore[arg-type]
     grads: Any = {}
     found = strips.pulled(layer, x.detach(), grad, 1, grads)
+    assert bool(asked) == products
     for one, other in zip((found, grads[layer.weight], grads[layer.bias]), wanted, strict=True):
         torch.testing.assert_close(one, other)
 
