@@ -17,7 +17,7 @@ from bayesinv.reversible.elementwise import Additive, Affine, Elementwise
 from bayesinv.reversible.guard import DriftError, DriftWarning, Guard, guard
 from bayesinv.reversible.hint import hint_coupling
 from bayesinv.reversible.householder import Householder
-from bayesinv.reversible.hyperbolic import Hyperbolic, WaveForce
+from bayesinv.reversible.hyperbolic import Hyperbolic
 from bayesinv.reversible.inverted import Inverted
 from bayesinv.reversible.irim import irim_coupling
 from bayesinv.reversible.jacobian import jvp, vjp
@@ -41,6 +41,7 @@ from bayesinv.reversible.tiles import Workspace
 from bayesinv.reversible.unet_conditioner import UNetConditioner
 from bayesinv.reversible.unsqueezed import Unsqueezed, finer
 from bayesinv.reversible.updating import updating
+from bayesinv.reversible.wave_force import WaveForce
 
 __all__ = [
     "LU",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bayesinv.reversible.by_hand import REACH, evaluated
-from bayesinv.reversible.strips import is_same_size
+from bayesinv.reversible.strips import is_same_size, is_touched
 
 if TYPE_CHECKING:
     from bayesinv.reversible.replay import Pull
@@ -121,10 +121,8 @@ class Conditioner(nn.Module):
     def is_as_written(self) -> bool:
         """Whether `by_hand` computes what `forward` does: nobody has put other layers or hooks into it."""
         layers = (self, self.first, self.middle, self.last, *([] if self.inject is None else [self.inject]))
-        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-        touched = any(getattr(layer, name) for layer in layers for name in hooks)
-        compiled = any(layer._compiled_call_impl is not None for layer in layers)
-        return type(self) is Conditioner and self.activation is relu and self.is_built() and not (touched or compiled)
+        plainly = type(self) is Conditioner and self.activation is relu and self.is_built()
+        return plainly and not any(map(is_touched, layers))
 
     def is_built(self) -> bool:
         """Whether its layers are of the kinds and kernels that it was built with."""

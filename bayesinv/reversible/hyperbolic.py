@@ -1,4 +1,4 @@
-r"""`Hyperbolic`: a leapfrog step of the wave equation ``X'' = -F(X)``, and `WaveForce`, ``F = alpha K^T act(K X + b)``.
+r"""`Hyperbolic`: a leapfrog step of the wave equation ``X'' = -F(X)``.
 
     [X_prev; X_curr] -> [X_curr; 2 X_curr - X_prev - F(X_curr)],   X_prev = 2 X_curr - X_new - F(X_curr).
 
@@ -10,19 +10,14 @@ that both inverts the step and is the graph of its gradient:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bayesinv.reversible.base import Backward, Condition, Reversible, finest
-from bayesinv.reversible.conditioners import convolution
 from bayesinv.reversible.replay import evaluate
-from bayesinv.reversible.strips import is_same_size
 from bayesinv.reversible.tiles import Tile, looked_into, pull_over, run_over
 
-__all__ = ["Hyperbolic", "WaveForce"]
+__all__ = ["Hyperbolic"]
 
 
 class Hyperbolic(Reversible):
@@ -43,6 +38,7 @@ class Hyperbolic(Reversible):
 
     Example:
         >>> import torch
+        >>> from bayesinv.reversible import WaveForce
         >>> layer = Hyperbolic(WaveForce(3, rank=2))
         >>> x = torch.randn(2, 6, 8, 8)
         >>> y, logdet = layer(x)
@@ -106,93 +102,6 @@ class Hyperbolic(Reversible):
         if force.shape != part.shape:
             raise ValueError(f"expected a force of shape {tuple(part.shape)}, got {tuple(force.shape)}")
         return 2 * part - tile.inner(other) - force.to(part.dtype)
-
-
-class WaveForce(nn.Module):
-    r"""``alpha K^T act(K X + C cond + b)``, ``K^T`` the adjoint of ``K`` with the same weights.
-
-    ``K`` is a convolution from ``channels`` to ``hidden`` channels (a matrix for dense input), ``C`` one of kernel 1.
-    For ``act = relu`` the force is the gradient of the convex energy ``alpha |relu(K X + b)|^2 / 2``. ``K`` starts as
-    ``[1; -1]`` but for 5 percent of noise, so that ``K^T relu(K X) = X``: then a leapfrog step is a turn by the angle
-    ``t`` with ``cos t = 1 - alpha/2``, of 60 degrees for ``alpha = 1``, in the plane of the two states, and a chain of
-    any depth keeps their size. An activation that bends both ways, such as tanh, asks for a smaller ``alpha``.
-
-    Args:
-        channels: channels of one state.
-        hidden: hidden channels, twice ``channels`` by default; fewer leave some of the states without a force.
-        rank: number of spatial axes.
-        kernel: odd size of ``K``.
-        alpha: the square of the time step.
-        activation: elementwise and increasing.
-        cond_channels: channels of the condition, 0 for none.
-
-    Raises:
-        ValueError: if the rank is not 0 to 3 or not the state's, the kernel even, or a condition missing or one too
-            many.
-
-    Source: Ruthotto and Haber, Deep neural networks motivated by partial differential equations, 2018,
-    arXiv 1804.04272.
-
-    Example:
-        >>> import torch
-        >>> WaveForce(3, rank=1)(torch.randn(2, 3, 16)).shape
-        torch.Size([2, 3, 16])
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        hidden: int | None = None,
-        rank: int,
-        kernel: int = 3,
-        alpha: float = 1.0,
-        activation: Callable[[Tensor], Tensor] = torch.relu,
-        cond_channels: int = 0,
-    ) -> None:
-        super().__init__()
-        if rank not in (0, 1, 2, 3):
-            raise ValueError(f"expected a spatial rank of 0 to 3, got {rank}")
-        if kernel % 2 == 0:
-            raise ValueError(f"expected an odd kernel, which keeps the size, got {kernel}")
-        self.alpha, self.activation = alpha, activation
-        hidden = 2 * channels if hidden is None else hidden
-        noise = 0.05 / (hidden * kernel**rank) ** 0.5
-        weight = noise * torch.randn(hidden, channels, *[kernel] * rank)
-        unit = torch.eye(channels)
-        weight[(..., *[kernel // 2] * rank)] += torch.cat([unit, -unit, torch.zeros(hidden, channels)])[:hidden]
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(hidden))
-        self.inject = convolution(cond_channels, hidden, kernel=1, rank=rank, bias=False) if cond_channels else None
-        self.reach, self.footprint = 2 * (kernel // 2), 3 * hidden + 3 * channels  # see `tiles`
-
-    def is_built(self) -> bool:
-        """Whether its layers are of the kinds and kernels that it was built with."""
-        space, inject = self.weight.shape[2:], self.inject
-        added = inject is None or (is_same_size(inject, len(space)) and inject.weight[0, 0].numel() == 1)  # type: ignore[index]
-        return type(self) is WaveForce and added and all(2 * (size // 2) == self.reach for size in space)
-
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """From the state and the condition, both ``(batch, channels, *space)``, to the force, of the state's shape."""
-        if (cond is None) != (self.inject is None):
-            raise ValueError(f"expected {'no condition' if self.inject is None else 'a condition'}, got the contrary")
-        if x.ndim != self.weight.ndim:
-            raise ValueError(f"expected a state with {self.weight.ndim - 2} axes of space, got shape {tuple(x.shape)}")
-        padding = self.weight.shape[-1] // 2
-        if self.weight.ndim == 2:
-            hidden = F.linear(x, self.weight, self.bias)
-        else:
-            hidden = _FORWARD[x.ndim - 2](x, self.weight, self.bias, padding=padding)
-        if self.inject is not None:
-            hidden = hidden + self.inject(cond)
-        hidden = self.activation(hidden)
-        if self.weight.ndim == 2:
-            return self.alpha * (hidden @ self.weight)
-        return self.alpha * _ADJOINT[x.ndim - 2](hidden, self.weight, padding=padding)
-
-
-_FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_ADJOINT = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def _ordered(x: Tensor, *, backwards: bool) -> tuple[Tensor, Tensor]:

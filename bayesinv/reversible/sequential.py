@@ -17,6 +17,7 @@ from bayesinv.reversible.strips import (
     cleared,
     compute_dtype,
     is_same_size,
+    is_touched,
     masked,
     missing,
     padded,
@@ -27,21 +28,19 @@ from bayesinv.reversible.tiles import Tile
 
 __all__ = ["evaluated_in_order", "is_plain_network", "margins"]
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
-
 
 def is_plain_network(network: nn.Module, rank: int) -> bool:
     """Whether it is a `Sequential` of such layers, which nobody has changed by hooks, parametrizations or compiling.
 
     On an image (``rank`` axes of space) a linear layer would mix pixels, and is none of them.
     """
-    if type(network) is not nn.Sequential or not len(network) or any(getattr(network, name) for name in HOOKS):
+    if type(network) is not nn.Sequential or not len(network) or is_touched(network):
         return False
     return all(_is_known(layer, rank) for layer in network)
 
 
 def _is_known(layer: Any, rank: int) -> bool:
-    if any(getattr(layer, name) for name in HOOKS):
+    if is_touched(layer):
         return False
     return type(layer) is nn.ReLU or is_same_size(layer, rank)
 

@@ -14,9 +14,24 @@ from bayesinv.reversible.patches import convolved, rows_of
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.tiles import Tile
 
-__all__ = ["applied", "cleared", "compute_dtype", "is_same_size", "masked", "missing", "padded", "pulled", "trimmed"]
+__all__ = [
+    "applied",
+    "cleared",
+    "compute_dtype",
+    "convolution_of",
+    "is_same_size",
+    "is_touched",
+    "masked",
+    "missing",
+    "of_input",
+    "of_weight",
+    "padded",
+    "pulled",
+    "trimmed",
+]
 
 Rows = tuple[int, int]
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
 def compute_dtype(a: Tensor) -> torch.dtype:
@@ -38,6 +53,11 @@ def is_same_size(layer: Any, rank: int) -> bool:
     return whole and dense and layer.padding_mode == "zeros"
 
 
+def is_touched(module: nn.Module) -> bool:
+    """Whether somebody has hung hooks on it, or compiled it."""
+    return any(getattr(module, name) for name in HOOKS)
+
+
 def missing(reach: int, tile: Tile) -> Rows:
     """How many rows of the halo of a strip lie beyond the image's edges; a whole image is padded by the layers."""
     return (reach - tile.before, reach - tile.after) if tile.is_strip else (0, 0)
@@ -53,9 +73,13 @@ def masked(grad: Tensor, out: Tensor, *, into: Tensor | None = None) -> Tensor:
 def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
     """The layer, with ``pad`` rows of zeros around the first axis, and the same size along the others."""
     weight, bias = layer.weight.detach().to(x.dtype), None if layer.bias is None else layer.bias.detach().to(x.dtype)
+    return convolution_of(x, weight, bias, _pads(layer, pad) if x.ndim > 2 else [])
+
+
+def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]) -> Tensor:
+    """The convolution, or the product where there is no space."""
     if x.ndim == 2:
         return F.linear(x, weight, bias)
-    pads = _pads(layer, pad)
     if x.ndim == 5 and _on_products(x):
         return convolved(x, weight, bias, pads)
     return torch.convolution(x, weight, bias, *_geometry(pads))
@@ -73,11 +97,12 @@ def pulled(
         add_gradients(grads, {bias: grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)})
     old, pads = weight.detach().to(x.dtype), _pads(layer, pad) if x.ndim > 2 else []
     if weight.requires_grad:
-        add_gradients(grads, {weight: _of_weight(x, old, grad, pads).to(weight.dtype)})
-    return _of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
+        add_gradients(grads, {weight: of_weight(x, old, grad, pads).to(weight.dtype)})
+    return of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
 
 
-def _of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
+def of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
+    """The gradient of the weight of `convolution_of` from that of its output."""
     if _is_product(weight, x, grad):
         return (rows_of(grad).T @ rows_of(x)).view_as(weight)
     if _on_products(x) and _is_faster_as_products(x, weight):
@@ -107,7 +132,8 @@ def _is_avx512() -> bool:
     return "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
-def _of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Tensor | None) -> Tensor:
+def of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Tensor | None = None) -> Tensor:
+    """The gradient of the input, added to ``into`` where it is given."""
     if _is_product(weight, x, grad):
         if into is not None and _is_channels_last(into):
             rows_of(into).addmm_(rows_of(grad), weight.flatten(1))
