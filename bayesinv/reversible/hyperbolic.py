@@ -62,6 +62,11 @@ class Hyperbolic(Reversible):
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         return self._pulled_back(x, cond, grad_x, backwards=False)
 
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        return self._pulled_back(y, cond, grad_y, backwards=not inverted, owned=True)
+
     def _stepped(self, x: Tensor, cond: Condition, *, backwards: bool) -> Tensor:
         """The states after a step to the next or the previous one."""
         current, other = _ordered(x, backwards=backwards)
@@ -80,20 +85,22 @@ class Hyperbolic(Reversible):
         run_over(self.force, current, cond, use)
         return y
 
-    def _pulled_back(self, y: Tensor, cond: Condition, grad_y: Tensor, *, backwards: bool) -> Backward:
-        """The states after a step to where ``y`` came from, and all gradients there."""
-        (current, other), (grad_current, grad_other) = (_ordered(t, backwards=backwards) for t in (y, grad_y))
-        x, grad_x = torch.empty_like(y), torch.empty_like(grad_y)
-        (kept, moved), (grad_kept, grad_moved) = (_ordered(t, backwards=not backwards) for t in (x, grad_x))
-        kept.copy_(current)
-        grad_kept.copy_(grad_current).add_(grad_other, alpha=2)
-        grad_moved.copy_(grad_other).neg_()
+    def _pulled_back(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, *, backwards: bool, owned: bool = False
+    ) -> Backward:
+        """The states after a step to where ``y`` came from, and all gradients there; in place where ``owned``."""
+        x, grad_x = (y, grad_y) if owned else (y.clone(), grad_y.clone())
+        (current, other), (grad_current, grad_other) = (_ordered(t, backwards=backwards) for t in (x, grad_x))
+        grad_current.add_(grad_other, alpha=2)
 
         def use(force: Tensor, tile: Tile) -> Tensor:
-            tile.inner(moved)[...] = self._moved(current, other, force, tile)
-            return -tile.inner(grad_other)  # not of grad_x, as autograd may hand it on as a gradient
+            tile.inner(other)[...] = self._moved(current, other, force, tile)
+            return -tile.inner(grad_other)
 
-        _, grad_cond, grads = pull_over(self.force, current, cond, use, into=grad_kept)
+        _, grad_cond, grads = pull_over(self.force, current, cond, use, into=grad_current)
+        grad_other.neg_()
+        _swap(x)
+        _swap(grad_x)
         return x, grad_x, grad_cond, grads
 
     def _moved(self, current: Tensor, other: Tensor, force: Tensor, tile: Tile) -> Tensor:
@@ -115,3 +122,11 @@ def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"expected two states in an even number of channels, got a tensor of shape {tuple(x.shape)}")
     first, second = x.chunk(2, 1)
     return first, second
+
+
+def _swap(x: Tensor) -> None:
+    """The two states, in place."""
+    first, second = _halves(x)
+    kept = first.clone()
+    first.copy_(second)
+    second.copy_(kept)
