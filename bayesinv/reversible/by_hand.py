@@ -39,7 +39,7 @@ def evaluated(
     beyond = (max(0, edges[0] - margin), max(0, edges[1] - margin))  # the same of h
     unseen = (max(0, tile.before - margin), max(0, tile.after - margin))  # rows of c that h does not see
 
-    weight = (a / REACH).square_().square_().add_(1).rsqrt_().sqrt_()
+    weight = (a / REACH).square_().square_().add_(1).rsqrt_().sqrt_()  # (1 + (a/r)^4)^(-1/4); dq/da is its fifth power
     q = padded(a * weight, edges).to(dtype)
     h = applied(net.first, q, pad)
     c = None

@@ -59,7 +59,7 @@ class Elementwise(ABC):
 
 @dataclass(frozen=True)
 class Affine(Elementwise):
-    """``b' = exp(s) b + t`` with ``s = centre + m tanh(r/m)``, or ``s = scale(r)``; raw log-scales, then shifts.
+    """``b' = exp(s) b + t`` with ``s = centre + m tanh(r/m)``, or ``centre + scale(r)``; raw log-scales, then shifts.
 
     Args:
         scale: a map from raw numbers to log-scales, number by number, in the place of the tanh; see `scales`.

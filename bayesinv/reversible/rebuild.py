@@ -132,10 +132,10 @@ def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_lo
     return x, grad_x, grad_cond, grads
 
 
-def _state(layer: Reversible) -> list[tuple[int, int]]:
-    """Identity and version of each parameter: the input can be rebuilt with the same ones only."""
+def _state(layer: Reversible) -> int:
+    """A hash of identities and versions of the parameters: the input can be rebuilt with the same ones only."""
     parameters = [p for part in layer.modules() for p in part._parameters.values()]  # twice as fast as its own list
-    return [(id(p), p._version) for p in parameters if p is not None]
+    return hash(tuple((id(p), p._version) for p in parameters if p is not None))
 
 
 class _Once(torch.autograd.Function):

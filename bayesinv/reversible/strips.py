@@ -111,20 +111,13 @@ def of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tenso
 
 
 def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
-    """Than the library: volumes, and images with wide rows or far more channels on one side than on the other.
-
-    With AVX512 the library has kernels for images, which only such channels beat.
-    """
-    if x.ndim != 4:
-        return x.ndim == 5 or _is_wide(x, weight)
-    if _is_avx512():
+    """Than the library: volumes; images with wide rows or few outputs, with AVX512 with few channels on one side."""
+    if x.ndim == 5 or weight[0, 0].numel() == 1:
+        return x.ndim == 5
+    if x.ndim == 4 and _is_avx512():
         few, many = sorted(weight.shape[:2])
-        return many >= 16 * few and weight[0, 0].numel() > 1
-    return _is_wide(x, weight)
-
-
-def _is_wide(x: Tensor, weight: Tensor) -> bool:
-    return weight[0, 0].numel() > 1 and (x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight))
+        return many >= 16 * few
+    return x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight)
 
 
 @cache

@@ -25,7 +25,7 @@ __all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "looked_into", "p
 Workspace = int | Literal["auto"]
 ByHand = Callable[..., tuple[Tensor, Pull]]
 _WORKSPACE: ContextVar[Workspace | None] = ContextVar("workspace", default="auto")
-_CACHE = 16 * 2**20  # bytes of hidden layers: larger tiles are little faster on a CPU
+_CACHE = 16 * 2**20  # bytes of hidden layers at once on a CPU: of larger tiles it is little faster
 _GRAPH = 2 * _CACHE  # where autograd evaluates: smaller tiles are slower there, by a tenth to a fifth
 
 

@@ -1,7 +1,10 @@
-r"""`WaveForce`: ``F(x) = alpha K^T act(K x + C c + b)``, with hand-written gradients for ``act = relu``.
+r"""`WaveForce`: ``F(x) = alpha K^T act(K x + C c + b)``; for ``act = relu`` with gradients written out, and no graph.
 
-h = relu(K x + C c + b),  F = alpha K^T h
-dh = alpha K g,  dp = dh [h > 0],  dK = alpha g h^T + dp x^T,  db = sum dp,  dc = C^T dp,  dx = K^T dp
+    h = relu(K x + C c + b),  F = alpha K^T h
+    dh = alpha K g,  dp = dh [h > 0],  dK = alpha g h^T + dp x^T,  db = sum dp,  dc = C^T dp,  dx = K^T dp
+
+A strip of ``n`` output rows needs ``n + 2 m`` rows of ``h`` and ``n + 4 m`` of ``x``, ``m = kernel // 2``. Beyond the
+image's edge both are zero.
 """
 
 from __future__ import annotations
@@ -134,7 +137,7 @@ class WaveForce(nn.Module):
 
 
 def _evaluated(net: WaveForce, a: Tensor, cond: Tensor | None, tile: Tile, *, wanted: bool) -> tuple[Tensor, Pull]:
-    """A strip of ``n`` rows needs ``n + 2 m`` rows of ``h`` and ``n + 4 m`` of ``x``; zeros beyond the image's edge."""
+    """By the formulas at the head of the file; the function may be called once."""
     dtype, margin = compute_dtype(a), net.reach // 2
     edges = missing(net.reach, tile)  # rows of x beyond the image
     beyond = (max(0, edges[0] - margin), max(0, edges[1] - margin))  # the same of h

@@ -247,6 +247,9 @@ MAPS: dict[str, Case] = {
     "coupling-arctan-dense-cond": Case(
         lambda: Coupling(small(0, cond=2)(2, 4), passive=2, scale=arctan_scale(1.0)), (4,), (2,)
     ),
+    "coupling-own-scale": Case(
+        lambda: Coupling(small(1)(1, 4), passive=1, how=Affine(lambda r: r.sin() / 2, centre=0.3)), (3, 4)
+    ),
     "coupling-centred": Case(lambda: Coupling(small(1)(1, 4), passive=1, how=Affine(bound=1.0, centre=0.3)), (3, 4)),
     "additive-dense": Case(lambda: Coupling(small(0)(2, 3), passive=2, how=Additive()), (5,)),
     "additive-1d-last": Case(lambda: Coupling(small(1)(1, 2), passive=1, passive_last=True, how=Additive()), (3, 5)),
