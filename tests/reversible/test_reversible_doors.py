@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, Case, coupling
+from reversible_maps import MAPS
+from reversible_parts import Case, coupling
 from torch import Tensor, nn
 
 from bayesinv.reversible import (

@@ -10,7 +10,8 @@ import pytest
 import reversible_laws as laws
 import torch
 from drifting_nets import data, gradients, loss, smooth_flow
-from reversible_maps import MAPS, Case, coupling, step
+from reversible_maps import MAPS
+from reversible_parts import Case, coupling, step
 from test_reversible_memory import DEPTHS, LiveBytes, flow
 from test_reversible_memory import data as images
 from torch import Tensor, nn

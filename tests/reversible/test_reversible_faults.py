@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import Case, coupling, leapfrog, small, step
+from reversible_parts import Case, coupling, leapfrog, small, step
 from torch import Tensor
 
 import bayesinv.reversible.chain as chain_module

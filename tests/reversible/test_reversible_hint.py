@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, Case, small
+from reversible_maps import MAPS
+from reversible_parts import Case, small
 from torch import Tensor, nn
 
 import bayesinv.reversible.chain as chain_module

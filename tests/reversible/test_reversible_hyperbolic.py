@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from reversible_maps import Constant, leapfrog
+from reversible_parts import Constant, leapfrog
 from torch import Tensor, nn
 from torch.nn import functional as F
 

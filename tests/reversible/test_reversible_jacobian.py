@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, Case
+from reversible_maps import MAPS
+from reversible_parts import Case
 from torch import Tensor, nn
 
 from bayesinv.reversible import ActNorm, Coupling, Inverted, jvp, vjp

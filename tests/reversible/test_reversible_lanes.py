@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, small
+from reversible_maps import MAPS
+from reversible_parts import small
 from torch import Tensor
 
 import bayesinv.reversible.lane as lane_module

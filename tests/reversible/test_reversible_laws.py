@@ -7,7 +7,8 @@ import copy
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, Case
+from reversible_maps import MAPS
+from reversible_parts import Case
 from torch import Tensor
 
 from bayesinv.reversible import Reversible

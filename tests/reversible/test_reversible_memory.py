@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import MAPS, coupling, step
+from reversible_maps import MAPS
+from reversible_parts import coupling, step
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

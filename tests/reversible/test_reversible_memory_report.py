@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reversible_maps import MAPS, coupling, step
+from reversible_maps import MAPS
+from reversible_parts import coupling, step
 from test_reversible_memory import LiveBytes
 
 from bayesinv.flows import glow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import reversible_laws as laws
-import reversible_maps
+import reversible_parts
 import torch
 
 import bayesinv.reversible
@@ -19,7 +19,7 @@ PAGE = Path(bayesinv.reversible.__file__).parent / "README.md"
 @pytest.fixture
 def page() -> dict[str, Any]:
     """What the page's blocks define: the layer, its registry lines, its faster backward pass."""
-    names: dict[str, Any] = {"__name__": "page", "MAPS": {}, "Case": reversible_maps.Case}
+    names: dict[str, Any] = {"__name__": "page", "MAPS": {}, "Case": reversible_parts.Case}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:

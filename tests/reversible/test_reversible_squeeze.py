@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import step
+from reversible_parts import step
 from torch import Tensor
 
 import bayesinv.reversible.unsqueezed as unsqueezed_module

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import reversible_laws as laws
 import torch
-from reversible_maps import Case
+from reversible_parts import Case
 from torch import Tensor, nn
 from torch.nn import functional as F
 

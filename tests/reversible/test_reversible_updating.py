@@ -6,7 +6,8 @@ import copy
 
 import pytest
 import torch
-from reversible_maps import MAPS, Case
+from reversible_maps import MAPS
+from reversible_parts import Case
 from torch import Tensor, nn
 
 from bayesinv.reversible import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pylops
 import torch
-from reversible_maps import Case, coupling
+from reversible_parts import Case, coupling
 from torch import Tensor, nn
 
 from bayesinv.physics import Operator, from_pylops
