@@ -111,6 +111,10 @@ class Reversible(nn.Module, ABC):
         """Whether the map is affine in the channels of each pixel and gives a `Matrix` by ``_matrix()``."""
         return False
 
+    def _moves(self) -> bool:
+        """Whether its backward pass works on copies of what it is handed, whose memory may go meanwhile."""
+        return False
+
     def layers(self) -> list[nn.Module]:
         """This map and all maps inside, without the networks."""
         return [part for part in self.modules() if isinstance(part, Reversible)]
@@ -130,7 +134,7 @@ class Reversible(nn.Module, ABC):
     def _backward_in_place(
         self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
     ) -> Backward:
-        """`_backward`, or `_inverse_backward`; may overwrite ``y`` and ``grad_y``, which nobody else holds."""
+        """`_backward`, or `_inverse_backward`; may overwrite or free ``y`` and ``grad_y``, which nobody else reads."""
         back = self._inverse_backward if inverted else self._backward
         return back(y, cond, grad_y, grad_logdet)
 

@@ -31,7 +31,8 @@ def evaluated(
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor | None, Gradients]]]:
     """The output on the tile, from inputs on the tile with its halo, and the function from its gradient to all others.
 
-    ``wanted`` says whether the condition's gradient is among these. The function may be called once.
+    ``wanted`` says whether the condition's gradient is among these. The function may be called once, and
+    ``a`` has to be as it was by then.
     """
     dtype, margin = compute_dtype(a), net.reach // 2
     pad = 0 if tile.is_strip else margin
@@ -40,8 +41,9 @@ def evaluated(
     unseen = (max(0, tile.before - margin), max(0, tile.after - margin))  # rows of c that h does not see
 
     weight = (a / REACH).square_().square_().add_(1).rsqrt_().sqrt_()  # (1 + (a/r)^4)^(-1/4); dq/da is its fifth power
-    q = padded(a * weight, edges).to(dtype)
+    q = padded(a * weight, edges).to(dtype)  # a few channels, computed again when its turn comes
     h = applied(net.first, q, pad)
+    del q
     c = None
     if net.inject is not None and cond is not None:
         c = trimmed(cond, unseen).to(dtype)
@@ -64,7 +66,7 @@ def evaluated(
         if c is not None:
             dc = pulled(net.inject, c, trimmed(dh, beyond), 0, grads, wanted=wanted)
             dc = padded(dc, unseen).to(a.dtype) if wanted else None
-        dq = pulled(net.first, q, dh, pad, grads)
+        dq = pulled(net.first, padded(a * weight, edges).to(dtype), dh, pad, grads)
         return trimmed(dq, edges).to(a.dtype) * weight.square().square_().mul_(weight), dc, grads
 
     out = applied(net.last, u, pad)

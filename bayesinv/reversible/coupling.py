@@ -75,6 +75,9 @@ class Coupling(Reversible):
             raise ValueError("expected a scale or another map, got both: Affine(scale) is a map with this scale")
         self.network, self.passive, self.passive_last = network, passive, passive_last
         self.how = Affine(scale, bound=bound) if how is None else how
+        for parameter in network.parameters():
+            if parameter.ndim == 4:  # the layout of the images, else every convolution would copy its weight to it
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] <= self.passive:

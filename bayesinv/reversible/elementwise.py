@@ -105,16 +105,20 @@ class Affine(Elementwise):
     def backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
         """By the formulas at the head of the file."""
         scale, shift, pull = self._with_slope(raw)
-        centred = b - shift
-        of_scale = torch.addcmul(_per_sample(grad_logdet, b), grad, centred)
-        return centred.div_(scale), grad * scale, torch.cat([pull(of_scale), grad], 1)
+        centred, grad_raw = b - shift, torch.empty_like(raw)
+        of_scale, of_shift = grad_raw.chunk(2, 1)
+        pull(torch.addcmul(_per_sample(grad_logdet, b), grad, centred, out=of_scale))
+        of_shift.copy_(grad)
+        return centred.div_(scale), scale.mul_(grad), grad_raw
 
     def inverse_backward(self, b: Tensor, raw: Tensor, grad: Tensor, grad_logdet: Tensor) -> Pulled:
         """The same of ``b = (b' - t) exp(-s)``: ``ds = -db b - dlogdet``, ``dt = -exp(-s) db``."""
         scale, shift, pull = self._with_slope(raw)
-        grad_in = grad / scale
-        of_scale = torch.addcmul(_per_sample(grad_logdet, b), grad, b).neg_()
-        return torch.addcmul(shift, b, scale), grad_in, torch.cat([pull(of_scale), -grad_in], 1)
+        grad_in, grad_raw = grad / scale, torch.empty_like(raw)
+        of_scale, of_shift = grad_raw.chunk(2, 1)
+        pull(torch.addcmul(_per_sample(grad_logdet, b), grad, b, out=of_scale).neg_())
+        torch.neg(grad_in, out=of_shift)
+        return torch.addcmul(shift, b, scale, out=scale), grad_in, grad_raw
 
     def _parts(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         first, shift = raw.chunk(2, 1)
@@ -131,22 +135,21 @@ class Affine(Elementwise):
         """``s - centre``."""
         return tanh_scale(self.bound) if self.scale is None else self.scale
 
-    def _with_slope(self, raw: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
-        """``exp(s)``, the shift, and the product of a gradient with ``s'(r)``."""
+    def _with_slope(self, raw: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], object]]:
+        """``exp(s)``, the shift, and what multiplies a gradient by ``s'(r)``, in its place."""
         first, shift = raw.detach().chunk(2, 1)
         known = exp_and_slope(self._of_raw, first)
         if known is not None:
             scale, slope = known
-            return scale.mul_(math.exp(self.centre)) if self.centre else scale, shift, slope.mul
+            return scale.mul_(math.exp(self.centre)) if self.centre else scale, shift, lambda grad: grad.mul_(slope)
         with torch.enable_grad():
             leaf = first.requires_grad_()
             log_scale = self._scaled(leaf)
 
-        def pull(grad: Tensor) -> Tensor:
+        def pull(grad: Tensor) -> object:
             if not log_scale.requires_grad:
-                return torch.zeros_like(grad)
-            (found,) = torch.autograd.grad(log_scale, leaf, grad)
-            return found
+                return grad.zero_()
+            return grad.copy_(torch.autograd.grad(log_scale, leaf, grad)[0])
 
         return log_scale.detach().exp(), shift, pull
 

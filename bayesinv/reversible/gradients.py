@@ -20,6 +20,7 @@ __all__ = [
     "differentiated",
     "finest",
     "flattened",
+    "given_up",
     "present",
     "pulled_back",
     "storages",
@@ -72,6 +73,19 @@ def storages(*tensors: Tensor) -> set[int]:
         (1, 2)
     """
     return {t.untyped_storage().data_ptr() for t in tensors}
+
+
+def given_up(x: Tensor) -> None:
+    """Frees the memory of a tensor that is not read again, whoever still names it; a part of another one keeps it.
+
+    Example:
+        >>> x = torch.zeros(4)
+        >>> given_up(x[1:]), given_up(x), x.untyped_storage().nbytes()
+        (None, None, 0)
+    """
+    storage = x.untyped_storage()
+    if storage.nbytes() == x.nbytes and storage.resizable():
+        storage.resize_(0)
 
 
 def accumulate(total: Gradients, more: Gradients) -> None:

@@ -12,6 +12,7 @@ import copy
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -168,12 +169,17 @@ def _trained(map: Reversible, x: Tensor, cond: Condition, now: Callable[[], int]
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of all tensor storages made under it that still live, whoever holds them."""
+    """Bytes of all tensor storages made under it that still live, whoever holds them, and were not freed by hand."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._references: dict[int, weakref.ref[Any]] = {}
-        self.now = self.peak = 0
+        self.peak = 0
+
+    @property
+    def now(self) -> int:
+        """Bytes."""
+        return sum(storage.nbytes() for one in list(self._references.values()) if (storage := one()) is not None)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
@@ -182,17 +188,12 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 if storage._cdata not in given and storage._cdata not in self._references:
-                    self._add(storage._cdata, storage.nbytes(), storage)
+                    self._references[storage._cdata] = weakref.ref(storage, partial(self._gone, storage._cdata))
         self.peak = max(self.peak, self.now)
         return out
 
-    def _add(self, key: int, size: int, storage: Any) -> None:
-        def gone(_: object) -> None:
-            self.now -= size
-            del self._references[key]
-
-        self.now += size
-        self._references[key] = weakref.ref(storage, gone)
+    def _gone(self, key: int, _: object) -> None:
+        del self._references[key]
 
 
 def _readable(size: int) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.reversible.base import Backward, Condition, Reversible, storages
+from bayesinv.reversible.gradients import given_up
 
 __all__ = ["OnPart"]
 
@@ -42,7 +43,7 @@ class OnPart(Reversible):
         return x[:, self.start : self.stop]
 
     def _joined(self, part: Tensor, x: Tensor) -> Tensor:
-        return torch.cat([x[:, : self.start], part, x[:, self.stop :]], 1)
+        return _whole([x[:, : self.start], part, x[:, self.stop :]])
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         part, logdet = self.inner._forward(self._part(x), cond)
@@ -59,6 +60,8 @@ class OnPart(Reversible):
     def _backward_in_place(
         self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
     ) -> Backward:
+        if self.inner._moves():
+            return self._backward_in_pieces(y, cond, grad_y, grad_logdet, inverted=inverted)
         part, grad = self._part(y), self._part(grad_y)
         new, new_grad, grad_cond, grads = self.inner._backward_in_place(
             part, cond, grad, grad_logdet, inverted=inverted
@@ -68,8 +71,26 @@ class OnPart(Reversible):
                 old.copy_(found.clone() if storages(found) == storages(old) else found)
         return y, grad_y, grad_cond, grads
 
+    def _backward_in_pieces(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        """The part lies in memory once only: here until ``inner`` has moved it elsewhere, and there meanwhile."""
+        sizes, pieces = [self.start, self.stop - self.start, y.shape[1] - self.stop], []
+        for whole in (y, grad_y):
+            pieces.append([piece.clone() for piece in torch.split(whole, sizes, 1)])
+            given_up(whole)
+        found = self.inner._backward_in_place(pieces[0][1], cond, pieces[1][1], grad_logdet, inverted=inverted)
+        pieces[0][1], pieces[1][1], grad_cond, grads = found
+        del found
+        return _whole(pieces.pop(0)), _whole(pieces.pop(0)), grad_cond, grads
+
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         part, grad, grad_cond, grads = self.inner._inverse_backward(
             self._part(x), cond, self._part(grad_x), grad_logdet
         )
         return self._joined(part, x), self._joined(grad, grad_x), grad_cond, grads
+
+
+def _whole(pieces: list[Tensor]) -> Tensor:
+    """In the layout of the pieces, which `torch.cat` forgets where one of them is empty."""
+    return torch.cat([piece for piece in pieces if piece.shape[1]], 1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Reversible, storages
+from bayesinv.reversible.gradients import given_up
 from bayesinv.reversible.squeezes import Squeeze, check_even, check_kind, squeeze, unsqueeze
 from bayesinv.reversible.wavelets import strided
 
@@ -90,14 +91,29 @@ class Squeezed(Reversible):
         return self._up(x), logdet
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        return self._back(y, cond, grad_y, grad_logdet, inverted=False)
+        return self._back(y, cond, grad_y, grad_logdet, inverted=False, owned=False)
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        return self._back(x, cond, grad_x, grad_logdet, inverted=True)
+        return self._back(x, cond, grad_x, grad_logdet, inverted=True, owned=False)
 
-    def _back(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool) -> Backward:
-        given = [self._down(y), self._down(grad_y)]
-        if len(storages(y, grad_y, *given)) == 2 + len(storages(y, grad_y)):
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        return self._back(y, cond, grad_y, grad_logdet, inverted=inverted, owned=True)
+
+    def _moves(self) -> bool:
+        return True
+
+    def _back(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool
+    ) -> Backward:
+        """On copies at half resolution; what is ``owned`` goes once it is copied."""
+        given: list[Tensor] = []
+        for whole in (y, grad_y):
+            given.append(self._down(whole))
+            if owned and not storages(whole) & storages(given[-1]):
+                given_up(whole)
+        if owned or len(storages(y, grad_y, *given)) == 2 + len(storages(y, grad_y)):
             back: Back = partial(self.inner._backward_in_place, inverted=inverted)
         else:
             back = self.inner._inverse_backward if inverted else self.inner._backward

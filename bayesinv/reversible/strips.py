@@ -16,6 +16,7 @@ from bayesinv.reversible.tiles import Tile
 
 __all__ = [
     "applied",
+    "as_dtype",
     "cleared",
     "compute_dtype",
     "convolution_of",
@@ -39,6 +40,11 @@ def compute_dtype(a: Tensor) -> torch.dtype:
     kind = a.device.type
     narrow = torch.is_autocast_enabled(kind) and a.dtype != torch.float64
     return torch.get_autocast_dtype(kind) if narrow else a.dtype
+
+
+def as_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x.to(dtype)``, which costs as much as a small sum where there is nothing to do."""
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def is_same_size(layer: Any, rank: int) -> bool:
@@ -72,8 +78,8 @@ def masked(grad: Tensor, out: Tensor, *, into: Tensor | None = None) -> Tensor:
 
 def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
     """The layer, with ``pad`` rows of zeros around the first axis, and the same size along the others."""
-    weight, bias = layer.weight.detach().to(x.dtype), None if layer.bias is None else layer.bias.detach().to(x.dtype)
-    return convolution_of(x, weight, bias, _pads(layer, pad) if x.ndim > 2 else [])
+    bias = None if layer.bias is None else as_dtype(layer.bias, x.dtype)
+    return convolution_of(x, as_dtype(layer.weight, x.dtype), bias, _pads(layer, pad) if x.ndim > 2 else [])
 
 
 def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]) -> Tensor:
@@ -94,10 +100,10 @@ def pulled(
     """
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
-        add_gradients(grads, {bias: grad.sum([0, *range(2, grad.ndim)]).to(bias.dtype)})
-    old, pads = weight.detach().to(x.dtype), _pads(layer, pad) if x.ndim > 2 else []
+        add_gradients(grads, {bias: as_dtype(grad.sum([0, *range(2, grad.ndim)]), bias.dtype)})
+    old, pads = as_dtype(weight, x.dtype), _pads(layer, pad) if x.ndim > 2 else []
     if weight.requires_grad:
-        add_gradients(grads, {weight: of_weight(x, old, grad, pads).to(weight.dtype)})
+        add_gradients(grads, {weight: as_dtype(of_weight(x, old, grad, pads), weight.dtype)})
     return of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
 
 
@@ -112,7 +118,7 @@ def of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tenso
 
 def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
     """Than the library: volumes; images with wide rows or few outputs, with AVX512 with few channels on one side."""
-    if x.ndim == 5 or weight[0, 0].numel() == 1:
+    if x.ndim == 5 or _is_pointwise(weight):
         return x.ndim == 5
     if x.ndim == 4 and _is_avx512():
         few, many = sorted(weight.shape[:2])
@@ -141,8 +147,13 @@ def of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Ten
 
 def _is_product(weight: Tensor, x: Tensor, grad: Tensor) -> bool:
     """Of matrices that lie in memory as they are: for a linear layer, and on a CPU for kernels of one pixel."""
-    pointwise = x.ndim > 2 and weight[0, 0].numel() == 1
-    return x.ndim == 2 or (pointwise and _on_products(x) and _is_channels_last(x) and _is_channels_last(grad))
+    if x.ndim == 2:
+        return True
+    return _is_pointwise(weight) and _on_products(x) and _is_channels_last(x) and _is_channels_last(grad)
+
+
+def _is_pointwise(weight: Tensor) -> bool:
+    return weight.numel() == weight.shape[0] * weight.shape[1]
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -160,8 +160,10 @@ def pull_over(
     grad_own: Tensor | None = None
     for tile in plan:
         out, pull = _opened(network, by_hand, a, own, tile)
-        more, of_cond, found = pull(use(out, tile))
-        del out, pull
+        grad = use(out, tile)
+        del out
+        more, of_cond, found = pull(grad)
+        del grad, pull
         if isinstance(grad_a, Tensor):
             tile.outer(grad_a).add_(more)
         else:
@@ -179,7 +181,11 @@ def pull_over(
 
 
 def _plan(network: nn.Module, a: Tensor, own: Tensor | None) -> tuple[list[Tile], ByHand | None]:
-    """The tiles, and the evaluation by hand; a condition of another space than ``a`` is the network's own affair."""
+    """The tiles, and the evaluation by hand; a condition of another space than ``a`` is the network's own affair.
+
+    The same ones in both passes, although the forward one needs less memory: sums round otherwise on other tiles, and
+    the input is rebuilt as well as the network repeats itself.
+    """
     if own is not None and own.shape[2:] != a.shape[2:]:
         return [Tile(slice(0, a.shape[0]), slice(0, a.shape[2] if a.ndim > 2 else 1))], None
     seen = _seen(network, a.ndim - 2)

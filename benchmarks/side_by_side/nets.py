@@ -26,7 +26,7 @@ from side_by_side.plain_net import Net, PlainGlow, Wrap, relu_network
 
 __all__ = ["IN_BACKWARD", "LINES", "Missing", "Trainable", "ours", "plain"]
 
-TIGHT = 1
+TIGHT = 2.25
 """The workspace of the tight lines, in input tensors."""
 
 
@@ -83,7 +83,7 @@ def _ours(case: Case, *, net: Net) -> Trainable:
 
 
 def _tight(case: Case, *, net: Net) -> Trainable:
-    flow = ours(case, net, workspace=TIGHT * case.input_bytes)
+    flow = ours(case, net, workspace=int(TIGHT * case.input_bytes))
     return Trainable(flow, lambda x: -flow.log_prob(x).mean(), partial(flow.sample, batch_size=8))
 
 

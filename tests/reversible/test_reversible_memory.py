@@ -175,14 +175,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc")
 def test_the_memory_of_tiles_is_not_mapped_anew() -> None:
-    """A step has few page faults, of its own block and no thousands of a tile's; without, it hangs on the addresses."""
+    """A step has few page faults, of its own block and no thousands of a tile's.
+
+    Without, it hangs on the addresses, which are drawn anew: one run in six has few as well.
+    """
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_", "LD_"))}
-    faults = {
-        how: [
-            int(subprocess.run([sys.executable, "-c", FAULTS, how], env=plain, capture_output=True, text=True,
-                               check=True).stdout)
-            for _ in range(3)
-        ]
-        for how in ("with", "without")
-    }  # fmt: skip
-    assert max(faults["without"]) > 10 * max(faults["with"]), faults
+
+    def faults(how: str) -> int:
+        command = [sys.executable, "-c", FAULTS, how]
+        return int(subprocess.run(command, env=plain, capture_output=True, text=True, check=True).stdout)
+
+    most = max(faults("with") for _ in range(3))
+    assert most < 2000
+    assert any(faults("without") > 10 * most for _ in range(10))

@@ -16,6 +16,7 @@ from bayesinv.reversible import (
     ActNorm,
     Chain,
     Condition,
+    OnPart,
     Reversible,
     Squeeze,
     Squeezed,
@@ -64,6 +65,33 @@ def test_memory_layout_and_type_do_not_matter(kind: Squeeze) -> None:
     assert torch.equal(squeeze(last, kind=kind), y)
     torch.testing.assert_close(unsqueeze(y, kind=kind), x, rtol=0, atol=2e-6)
     assert squeeze(x[:0], kind=kind).shape == (0, 12, 2, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("space", SPACES)
+def test_without_gradients_the_same_numbers(kind: Squeeze, space: tuple[int, ...]) -> None:
+    """By other steps, and images come out as convolutions like them: channels last in memory."""
+    x = torch.randn(2, 3, *space)
+    down, up = squeeze(x, kind=kind), unsqueeze(squeeze(x, kind=kind), kind=kind)
+    with torch.no_grad():
+        low = squeeze(x, kind=kind)
+        found = low, unsqueeze(low, kind=kind)
+    torch.testing.assert_close(found, (down, up))
+    if len(space) == 2 and kind in ("haar", "space-to-depth", "checkerboard", "patch"):
+        assert all(y.is_contiguous(memory_format=torch.channels_last) for y in found)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (1, 3), (2, 4)])
+@pytest.mark.parametrize("inner", [Squeezed(ActNorm(8)), ActNorm(2)])
+def test_a_part_leaves_images_channels_last(inner: Reversible, start: int, stop: int) -> None:
+    layer, grad_logdet = OnPart(inner, start=start, stop=stop), torch.zeros(2)
+    x = torch.randn(2, 4, 4, 6).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        layer(x)
+        found = [layer(x)[0], layer.inverse(x)[0]]
+        for inverted in (False, True):
+            found += layer._backward_in_place(x.clone(), None, x.clone(), grad_logdet, inverted=inverted)[:2]
+    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in found)
 
 
 def test_space_to_depth_is_torchs() -> None:
