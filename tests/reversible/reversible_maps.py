@@ -130,6 +130,9 @@ MAPS: dict[str, Case] = {
     "coupling-own-scale": Case(
         lambda: Coupling(small(1)(1, 4), passive=1, how=Affine(lambda r: r.sin() / 2, centre=0.3)), (3, 4)
     ),
+    "coupling-constant-scale": Case(
+        lambda: Coupling(small(1)(1, 4), passive=1, how=Affine(lambda r: torch.full_like(r, 0.3))), (3, 4)
+    ),
     "coupling-centred": Case(lambda: Coupling(small(1)(1, 4), passive=1, how=Affine(bound=1.0, centre=0.3)), (3, 4)),
     "additive-dense": Case(lambda: Coupling(small(0)(2, 3), passive=2, how=Additive()), (5,)),
     "additive-1d-last": Case(lambda: Coupling(small(1)(1, 2), passive=1, passive_last=True, how=Additive()), (3, 5)),
@@ -208,6 +211,9 @@ MAPS: dict[str, Case] = {
     "on-part-dense": Case(lambda: OnPart(coupling(3, 0), start=1, stop=4), (5,)),
     "on-part-first-2d-cond": Case(lambda: OnPart(step(2, 2, cond=1), start=0, stop=2), (4, 2, 3), (1, 2, 3)),
     "on-part-all-1d": Case(lambda: OnPart(step(4, 1), start=0, stop=4), (4, 3)),
+    "on-part-chain-of-levels": Case(
+        lambda: Chain(OnPart(Chain(Squeezed(step(8, 2)), ActNorm(2)), start=1, stop=3), Householder(4)), (4, 4, 2)
+    ),
     "on-part-nested-3d": Case(lambda: OnPart(OnPart(ActNorm(1), start=1, stop=2), start=1, stop=4), (4, 2, 2, 2)),
     "squeezed-dense-cond": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), (3,)),
     "squeezed-dense-pyramid": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), ((2,), (3,))),

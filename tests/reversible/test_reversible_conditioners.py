@@ -10,7 +10,7 @@ from reversible_laws import relative
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible import Conditioner, DenseConditioner, ResNetConditioner, UNetConditioner
+from bayesinv.reversible import Conditioner, Coupling, DenseConditioner, ResNetConditioner, UNetConditioner
 
 SPACE = (5, 4, 3)
 Make = Callable[..., nn.Module]
@@ -125,3 +125,12 @@ def test_mistake(name: str) -> None:
     use, words = MISTAKES[name]
     with pytest.raises(ValueError, match=words):
         use()
+
+
+def test_a_coupling_lays_out_weights_as_images_are() -> None:
+    """Channels last in memory, or each convolution would copy its weight; other parameters stay as they are."""
+    network = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 3, padding=1))
+    before = [p.detach().clone() for p in network.parameters()]
+    Coupling(network, passive=2)
+    assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in (network[0], network[2]))
+    assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
