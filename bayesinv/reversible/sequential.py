@@ -85,7 +85,10 @@ def evaluated_in_order(
             if isinstance(layer, nn.ReLU):
                 grad = masked(grad, x, into=None if given else grad)
             else:
-                grad = pulled(layer, x, grad if given else cleared(grad, beyond), pad, grads)
+                rectified = bool(steps) and isinstance(steps[-1][0], nn.ReLU)
+                grad = pulled(layer, x, grad if given else cleared(grad, beyond), pad, grads, rectified=rectified)
+                if rectified:
+                    steps.pop()
             given = False
         return trimmed(grad, edges).to(a.dtype), None, grads
 

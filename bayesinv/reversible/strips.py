@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 Rows = tuple[int, int]
+_PART = 2**20  # numbers of a hidden layer that may lie in memory twice
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
@@ -92,11 +93,13 @@ def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[in
 
 
 def pulled(
-    layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True, into: Tensor | None = None
-) -> Tensor:
+    layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients, *, wanted: bool = True, into: Tensor | None = None,
+    rectified: bool = False,
+) -> Tensor:  # fmt: skip
     """The gradient of the layer's input, added to ``into`` where it is given; that of its parameters to ``grads``.
 
-    The weight's comes first: while it is computed, the other does not lie in memory yet.
+    The weight's comes first: while it is computed, the other does not lie in memory yet. Where ``x`` is ``rectified``,
+    the output of a ReLU that is not needed again, the gradient is that of the ReLU's input and takes its place.
     """
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
@@ -104,6 +107,11 @@ def pulled(
     old, pads = as_dtype(weight, x.dtype), _pads(layer, pad) if x.ndim > 2 else []
     if weight.requires_grad:
         add_gradients(grads, {weight: as_dtype(of_weight(x, old, grad, pads), weight.dtype)})
+    if rectified:
+        samples = max(1, _PART // x[0].numel())
+        for some in (slice(i, i + samples) for i in range(0, len(x), samples)):
+            masked(of_input(x[some], old, grad[some], pads), x[some], into=x[some])
+        return x
     return of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
 
 

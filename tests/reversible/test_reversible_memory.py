@@ -186,5 +186,5 @@ def test_the_memory_of_tiles_is_not_mapped_anew() -> None:
         return int(subprocess.run(command, env=plain, capture_output=True, text=True, check=True).stdout)
 
     most = max(faults("with") for _ in range(3))
-    assert most < 2000
+    assert most < 4000  # one hidden layer has 2304 pages
     assert any(faults("without") > 10 * most for _ in range(10))

@@ -26,6 +26,7 @@ from bayesinv.reversible import (
     Workspace,
     convolution,
     memory_report,
+    strips,
 )
 from bayesinv.reversible.tiles import Tile, budgeted, tiles
 
@@ -221,7 +222,8 @@ def networks() -> dict[str, nn.Module]:
 
 @pytest.mark.parametrize("workspace", ["auto", 1])
 @pytest.mark.parametrize("name", networks())
-def test_networks_that_look_like_plain_ones(name: str, workspace: Workspace) -> None:
+def test_networks_that_look_like_plain_ones(name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "_PART", 1)  # hidden gradients are computed sample by sample
     layer = Coupling(awake(networks()[name]), passive=2, how=Additive()).double()
     layer.workspace = workspace
     x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
@@ -343,6 +345,15 @@ def test_no_more_than_three_hidden_layers_are_alive(
     gradients = sum(p.nbytes for p in coupling.parameters())
     layer = 4 * batch * hidden * shape[1] * shape[2]
     assert memory_report(coupling, shape, batch=batch).peak - gradients < most * layer
+
+
+def test_of_a_plain_network_two_hidden_layers_and_a_part_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of a ReLU's input takes the place of its output, one sample of four at a time."""
+    monkeypatch.setattr(strips, "_PART", 1)
+    coupling = Coupling(_three_layers(2, 4, 128), passive=2)
+    coupling.workspace = 10**9
+    gradients = sum(p.nbytes for p in coupling.parameters())
+    assert memory_report(coupling, (4, 32, 32), batch=4).peak - gradients < 2.8 * (4 * 4 * 128 * 32 * 32)
 
 
 def test_the_memory_of_leapfrog_steps_follows_the_budget() -> None:
