@@ -112,7 +112,7 @@ class Reversible(nn.Module, ABC):
         return False
 
     def _moves(self) -> bool:
-        """Whether its backward pass works on copies of what it is handed, whose memory may go meanwhile."""
+        """Whether its backward pass copies what it is handed first, and frees it where it may."""
         return False
 
     def layers(self) -> list[nn.Module]:

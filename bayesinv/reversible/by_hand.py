@@ -31,8 +31,8 @@ def evaluated(
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor | None, Gradients]]]:
     """The output on the tile, from inputs on the tile with its halo, and the function from its gradient to all others.
 
-    ``wanted`` says whether the condition's gradient is among these. The function may be called once, and
-    ``a`` has to be as it was by then.
+    ``wanted`` says whether the condition's gradient is among these. The function may be called once;
+    ``a`` must not change before.
     """
     dtype, margin = compute_dtype(a), net.reach // 2
     pad = 0 if tile.is_strip else margin

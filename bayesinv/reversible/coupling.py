@@ -36,7 +36,8 @@ class Coupling(Reversible):
             ``a`` it computes ``how.width`` times as many channels as ``b`` has; in the affine case twice as many: raw
             log-scales, then shifts. It should start at zero (see `Conditioner`), so that the layer starts as the
             identity. It is evaluated again in the backward pass, with the random numbers of the first time (dropout)
-            and without touching its buffers (running statistics).
+            and without touching its buffers (running statistics). Its ``nn.Conv2d`` weights are laid out channels last
+            in memory, as images are here.
         passive: how many channels (``a``) pass unchanged.
         passive_last: whether the passive channels are the last ones rather than the first.
         bound: ``m``, the largest log-scale.
@@ -75,9 +76,9 @@ class Coupling(Reversible):
             raise ValueError("expected a scale or another map, got both: Affine(scale) is a map with this scale")
         self.network, self.passive, self.passive_last = network, passive, passive_last
         self.how = Affine(scale, bound=bound) if how is None else how
-        for parameter in network.parameters():
-            if parameter.ndim == 4:  # the layout of the images, else every convolution would copy its weight to it
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        for layer in network.modules():
+            if type(layer) is nn.Conv2d:  # or each call would copy the weight to the layout of the images
+                layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] <= self.passive:

@@ -2,8 +2,8 @@
 
 Both grow with the batch as ``a + b n`` once activations outweigh parameters, so steps with a quarter and with half of
 ``n`` samples predict them; a step with ``n`` samples measures them. On the CPU every tensor made by the step is counted
-as long as its storage lives; what a kernel takes for itself is not seen. On a CUDA device the numbers are those of
-torch's allocator, kernels included.
+as long as its storage lives and has not been emptied; what a kernel takes for itself is not seen. On a CUDA device the
+numbers are those of torch's allocator, kernels included.
 """
 
 from __future__ import annotations
@@ -174,12 +174,16 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._references: dict[int, weakref.ref[Any]] = {}
-        self.peak = 0
+        self._sizes: dict[int, int] = {}
+        self._most = self.peak = 0
 
     @property
     def now(self) -> int:
         """Bytes."""
-        return sum(storage.nbytes() for one in list(self._references.values()) if (storage := one()) is not None)
+        for key, reference in list(self._references.items()):
+            if (storage := reference()) is not None:
+                self._resize(key, storage.nbytes())
+        return self._most
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
@@ -189,11 +193,18 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 storage = tensor.untyped_storage()
                 if storage._cdata not in given and storage._cdata not in self._references:
                     self._references[storage._cdata] = weakref.ref(storage, partial(self._gone, storage._cdata))
-        self.peak = max(self.peak, self.now)
+                    self._resize(storage._cdata, storage.nbytes())
+        if self._most > self.peak:  # by sizes that have shrunk since, perhaps
+            self.peak = max(self.peak, self.now)
         return out
+
+    def _resize(self, key: int, size: int) -> None:
+        self._most += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
 
     def _gone(self, key: int, _: object) -> None:
         del self._references[key]
+        self._most -= self._sizes.pop(key)
 
 
 def _readable(size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bayesinv.reversible.base import Backward, Condition, Reversible, storages
+from bayesinv.reversible.base import Backward, Condition, ConditionGradient, Reversible, present, storages
 from bayesinv.reversible.gradients import given_up
 
 __all__ = ["OnPart"]
@@ -60,12 +60,18 @@ class OnPart(Reversible):
     def _backward_in_place(
         self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
     ) -> Backward:
+        part, grad = self._part(y), self._part(grad_y)
+        if part.shape == y.shape:
+            return self.inner._backward_in_place(y, cond, grad_y, grad_logdet, inverted=inverted)
         if self.inner._moves():
             return self._backward_in_pieces(y, cond, grad_y, grad_logdet, inverted=inverted)
-        part, grad = self._part(y), self._part(grad_y)
         new, new_grad, grad_cond, grads = self.inner._backward_in_place(
             part, cond, grad, grad_logdet, inverted=inverted
         )
+        held = storages(part, grad)
+        if held & storages(*present(grad_cond), *grads.values()):  # autograd hands on a gradient itself
+            grads = {parameter: found.clone() for parameter, found in grads.items()}
+            grad_cond = _cloned(grad_cond)
         for old, found in ((part, new), (grad, new_grad)):
             if found.data_ptr() != old.data_ptr() or found.stride() != old.stride():
                 old.copy_(found.clone() if storages(found) == storages(old) else found)
@@ -74,7 +80,7 @@ class OnPart(Reversible):
     def _backward_in_pieces(
         self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
     ) -> Backward:
-        """The part lies in memory once only: here until ``inner`` has moved it elsewhere, and there meanwhile."""
+        """Copies the pieces and frees the whole, so that ``inner`` can free the part once it has moved it."""
         sizes, pieces = [self.start, self.stop - self.start, y.shape[1] - self.stop], []
         for whole in (y, grad_y):
             pieces.append([piece.clone() for piece in torch.split(whole, sizes, 1)])
@@ -89,6 +95,12 @@ class OnPart(Reversible):
             self._part(x), cond, self._part(grad_x), grad_logdet
         )
         return self._joined(part, x), self._joined(grad, grad_x), grad_cond, grads
+
+
+def _cloned(grad: ConditionGradient) -> ConditionGradient:
+    if isinstance(grad, tuple):
+        return tuple(None if one is None else one.clone() for one in grad)
+    return None if grad is None else grad.clone()
 
 
 def _whole(pieces: list[Tensor]) -> Tensor:

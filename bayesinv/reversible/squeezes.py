@@ -171,7 +171,10 @@ def _scaled(x: Tensor, factor: float) -> Tensor:
 
 
 def _laid_out(x: Tensor, shape: Sequence[int], offsets: list[int]) -> Tensor:
-    """``x.reshape(shape)``; images channels last in memory, offset by offset, which is faster than all at once."""
+    """``x.reshape(shape)``; of images that no gradient follows channels last in memory.
+
+    Offset by offset, which is faster than all at once.
+    """
     if looked_into() or len(shape) != 4:
         return x.reshape(shape)
     out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 Rows = tuple[int, int]
-_PART = 2**20  # numbers of a hidden layer that may lie in memory twice
+_PART = 2**20  # numbers of a hidden layer that may lie in memory twice, or one sample's
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
@@ -99,7 +99,7 @@ def pulled(
     """The gradient of the layer's input, added to ``into`` where it is given; that of its parameters to ``grads``.
 
     The weight's comes first: while it is computed, the other does not lie in memory yet. Where ``x`` is ``rectified``,
-    the output of a ReLU that is not needed again, the gradient is that of the ReLU's input and takes its place.
+    the output of a ReLU that is not needed again, it is overwritten by the gradient of the ReLU's input.
     """
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
@@ -108,7 +108,7 @@ def pulled(
     if weight.requires_grad:
         add_gradients(grads, {weight: as_dtype(of_weight(x, old, grad, pads), weight.dtype)})
     if rectified:
-        samples = max(1, _PART // x[0].numel())
+        samples = max(1, _PART // max(1, x.shape[1:].numel())) if x.is_cpu else len(x)
         for some in (slice(i, i + samples) for i in range(0, len(x), samples)):
             masked(of_input(x[some], old, grad[some], pads), x[some], into=x[some])
         return x

@@ -25,7 +25,7 @@ __all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "looked_into", "p
 Workspace = int | Literal["auto"]
 ByHand = Callable[..., tuple[Tensor, Pull]]
 _WORKSPACE: ContextVar[Workspace | None] = ContextVar("workspace", default="auto")
-_CPU = 32 * 2**20  # bytes of hidden layers at once: with half of it a step is slower by a tenth
+_CPU = 32 * 2**20  # bytes of hidden layers at once: half of it makes a step slower by a tenth, of volumes by less
 
 
 class Seen(NamedTuple):

@@ -214,6 +214,9 @@ MAPS: dict[str, Case] = {
     "on-part-chain-of-levels": Case(
         lambda: Chain(OnPart(Chain(Squeezed(step(8, 2)), ActNorm(2)), start=1, stop=3), Householder(4)), (4, 4, 2)
     ),
+    "on-part-all-in-levels": Case(
+        lambda: Chain(OnPart(Chain(Squeezed(step(8, 2)), ActNorm(2)), start=0, stop=2), Householder(2)), (2, 4, 2)
+    ),
     "on-part-nested-3d": Case(lambda: OnPart(OnPart(ActNorm(1), start=1, stop=2), start=1, stop=4), (4, 2, 2, 2)),
     "squeezed-dense-cond": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), (3,)),
     "squeezed-dense-pyramid": Case(lambda: Squeezed(step(4, 0, cond=3)), (4,), ((2,), (3,))),

@@ -54,6 +54,20 @@ class Shifted(Reversible):
         return y - (finest(cond) if cond is not None else 0), y.new_zeros(len(y))
 
 
+class Doubling(Reversible):
+    """``y = 2 x + b``: for one sample the gradient of ``b`` is that of ``y`` itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.b = nn.Parameter(torch.zeros(1, 2, 4, 4))
+
+    def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        return 2 * x + self.b, x.new_full(x.shape[:1], x[0].numel() * 0.6931471805599453)
+
+    def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        return (y - self.b) / 2, y.new_full(y.shape[:1], -y[0].numel() * 0.6931471805599453)
+
+
 class Placed(nn.Module):
     """Adds a number for each pixel and the first channels of the condition."""
 
@@ -75,6 +89,7 @@ CHAINS: dict[str, Callable[[], Chain]] = {
     "a term of the network": lambda: Chain(Householder(4), *couplings(Additive()), LU(4)),
     "one term of the network": lambda: Chain(Householder(4), couplings(Additive())[0], LU(4)),
     "a term of the layer": lambda: Chain(Householder(4), Shifted(), LU(4), Shifted(), Householder(4)),
+    "a term of a part": lambda: Chain(LU(4), OnPart(Doubling(), start=1, stop=3), LU(4)),
     "a view of a part": lambda: Chain(LU(4), OnPart(Turned(), start=1, stop=3), LU(4)),
     "a view": lambda: Chain(Turned(), LU(4), Turned(), Householder(4), Turned()),
 }

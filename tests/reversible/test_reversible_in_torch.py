@@ -154,7 +154,7 @@ def test_autocast_trains_bfloat16_networks_in_a_float32_stream(options: dict[str
 
 @pytest.mark.parametrize("written_out", ["conditioner", "sequential"])
 def test_autocast_of_networks_with_gradients_by_hand(written_out: str) -> None:
-    """Nearly as good as plain autocast's (masks are told from rounded sums), and in the dtype of the parameters."""
+    """Nearly as good as plain autocast's, as masks are told from rounded sums; and in the dtype of the parameters."""
     network: nn.Module = Conditioner(2, 4, hidden=16, rank=2)
     if written_out == "sequential":
         first, last = nn.Conv2d(2, 16, 3, padding=1), nn.Conv2d(16, 4, 3, padding=1)
@@ -168,6 +168,10 @@ def test_autocast_of_networks_with_gradients_by_hand(written_out: str) -> None:
         assert found[name].dtype == torch.float32
         errors = [float((g[name] - want).norm() / want.norm()) for g in (found, rough)]
         assert errors[0] <= 1.5 * errors[1] + 3e-2, name
+        assert name != "input" or errors[0] > 1e-4  # it is bfloat16 indeed
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        *_, grads = layer._backward(x, None, x, torch.ones(len(x)))
+    assert {g.dtype for g in grads.values()} == {torch.float32}
 
 
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")

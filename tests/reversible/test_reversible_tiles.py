@@ -208,6 +208,9 @@ def networks() -> dict[str, nn.Module]:
     smooth = Conditioner(2, 2, hidden=4, rank=2, activation=F.silu)
     return {
         "one activation at two places": nn.Sequential(conv(2, 8), act, conv(8, 8, 1), act, conv(8, 2)),
+        "an activation first": nn.Sequential(act, conv(2, 8), act, conv(8, 2)),
+        "two activations in a row": nn.Sequential(conv(2, 8), act, nn.ReLU(), conv(8, 2)),
+        "two activations first": nn.Sequential(act, act, conv(2, 8), act, conv(8, 2)),
         "one layer at two places": nn.Sequential(same, act, same),
         "tied weights": tied(chain, chain[0], chain[2]),
         "tied weights of a conditioner": tied(residual, residual.first, residual.last),
