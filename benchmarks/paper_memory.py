@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     flatness(report, by_depth, list(depths))
     tabled(report, size_title, by_size, sizes, unit="size")
     beside(report, size_title, by_size, sizes, SIZE)
+    report.note(
+        "Growth: what is kept holds autograd's nodes, one for each parameter, beside the tensors; "
+        "gradients are the blocks that such tensors take."
+    )
     report.note("Published: GiB on an A100 with the CUDA context. Measured here: GiB above parameters and input.")
     return report.finish(
         drawn([(by_depth, depths, DEPTH, "flow steps a level"), (by_size, sizes, SIZE, "pixels along each axis")])
@@ -67,18 +71,20 @@ def beside(report: Report, title: str, found: Found, cases: Mapping[int, Case], 
 
 
 def flatness(report: Report, found: Found, depths: list[int]) -> None:
-    """How much what is kept, and what is beyond the gradients, grows from the least to the greatest depth."""
-    table = Table("Growth with depth", ["line", "from", "to", "kept for backward", "peak without gradients"])
+    """How tensors saved, all that is kept, and the peak beyond gradients grow from the least to the greatest depth."""
+    columns = ["line", "from", "to", "tensors saved for backward", "kept for backward", "peak without gradients"]
+    table = Table("Growth with depth", columns)
     for line, results in found.items():
         done = [depth for depth in depths if peak_of(results, depth) is not None]
         if len(done) < 2:
             continue
         first, last = results[done[0]], results[done[-1]]
-        kept = last["kept"] / first["kept"]
-        beyond = (last["peak"] - last["gradients"]) / (first["peak"] - first["gradients"])
+        saved, kept = last["saved"] / first["saved"], last["kept"] / first["kept"]
+        beyond = (last["peak"] - last["held"]) / (first["peak"] - first["held"])
+        report.figures[f"growth of the tensors saved, {line}"] = round(saved, 5)
         report.figures[f"growth of what is kept, {line}"] = round(kept, 5)
         report.figures[f"growth of the peak without gradients, {line}"] = round(beyond, 5)
-        table.rows.append([line, str(done[0]), str(done[-1]), f"{kept:.3f}", f"{beyond:.3f}"])
+        table.rows.append([line, str(done[0]), str(done[-1]), f"{saved:.3f}", f"{kept:.3f}", f"{beyond:.3f}"])
     report.tables.append(table)
 
 

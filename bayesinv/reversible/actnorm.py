@@ -73,7 +73,7 @@ class ActNorm(Reversible):
         return not (self._fresh and self.training)
 
     def _matrix(self) -> Matrix:
-        scale = self.log_scale.detach().exp()
+        scale = self.log_scale.exp()
 
         def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
             grads: Gradients = {}
@@ -83,8 +83,7 @@ class ActNorm(Reversible):
                 grads[self.bias] = of_bias
             return grads
 
-        bias, logdet = self.bias.detach(), self.log_scale.detach().sum()
-        return Matrix(scale.diag(), lambda: scale.reciprocal().diag(), bias, logdet, pull)
+        return Matrix(scale.diag(), lambda: scale.reciprocal().diag(), self.bias, self.log_scale.sum, pull)
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         self._initialise(x, inverted=False)

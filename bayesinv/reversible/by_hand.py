@@ -12,10 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from bayesinv.reversible.gradients import Gradients
-from bayesinv.reversible.strips import applied, cleared, compute_dtype, masked, missing, padded, pulled, trimmed
+from bayesinv.reversible.strips import (
+    applied,
+    cleared,
+    compute_dtype,
+    masked,
+    missing,
+    padded,
+    pulled,
+    rectified,
+    trimmed,
+)
 
 if TYPE_CHECKING:
     from bayesinv.reversible.conditioners import Conditioner
@@ -40,16 +51,21 @@ def evaluated(
     beyond = (max(0, edges[0] - margin), max(0, edges[1] - margin))  # the same of h
     unseen = (max(0, tile.before - margin), max(0, tile.after - margin))  # rows of c that h does not see
 
-    weight = (a / REACH).square_().square_().add_(1).rsqrt_().sqrt_()  # (1 + (a/r)^4)^(-1/4); dq/da is its fifth power
+    square, one = a.square(), a.new_ones(())
+    fourth = torch.addcmul(one, square, square, value=REACH**-4)  # 1 + (a/r)^4
+    del square
+    weight = fourth.rsqrt_().sqrt_()  # to the power of -1/4; dq/da is its fifth power
     q = padded(a * weight, edges).to(dtype)  # a few channels, computed again when its turn comes
-    h = applied(net.first, q, pad)
-    del q
     c = None
     if net.inject is not None and cond is not None:
-        c = trimmed(cond, unseen).to(dtype)
+        c, h = trimmed(cond, unseen).to(dtype), applied(net.first, q, pad)
         trimmed(h, beyond).add_(applied(net.inject, c, 0))
-    h = cleared(h.relu_(), beyond)
-    u = cleared(applied(net.middle, h, 0).relu_().add_(h), beyond)
+        h.relu_()
+    else:
+        h = rectified(net.first, q, pad)
+    del q
+    h = cleared(h, beyond)
+    u = cleared(rectified(net.middle, h, 0).add_(h), beyond)
     hidden = [h, u]  # which the function below takes, so that they go when it is done with them
     del h
 

@@ -110,7 +110,7 @@ class Householder(Reversible):
                 return {}
             return self._of_vectors(of_matrix @ v, of_matrix.T @ v, t, inverted=False)
 
-        return Matrix(matrix, lambda: matrix.T, v.new_zeros(len(v)), v.new_zeros(()), pull)
+        return Matrix(matrix, lambda: matrix.T, v.new_zeros(len(v)), lambda: v.new_zeros(()), pull)
 
 
 def _few(v: Tensor) -> bool:

@@ -64,72 +64,74 @@ class LU(Reversible):
         self.register_buffer("order", permutation.argmax(1))  # (P M)[i] = M[order[i]]
         self.register_buffer("sign", diagonal.sign().to(torch.get_default_dtype()))
 
-    def _triangles(self) -> tuple[Tensor, Tensor]:
-        """``L`` and ``R``."""
-        unit = torch.eye(len(self.sign), dtype=self.factors.dtype, device=self.factors.device)
-        return self.factors.tril(-1) + unit, self.factors.triu(1) + torch.diag(self._s())
+    def _upper(self) -> Tensor:
+        """``R``."""
+        return self.factors.triu(1) + torch.diag(self.sign * self.factors.diagonal().exp())
 
-    def _s(self) -> Tensor:
-        return self.sign * self.factors.diagonal().exp()
+    def _product(self, upper: Tensor) -> Tensor:
+        """``W = P L R``."""
+        return torch.addmm(upper, self.factors.tril(-1), upper)[self.order]
 
-    def _product(self, lower: Tensor, upper: Tensor) -> Tensor:
-        return (lower @ upper)[self.order]
-
-    def _solved(self, lower: Tensor, upper: Tensor) -> Tensor:
-        unit = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
-        inverse = torch.linalg.solve_triangular(lower, unit, upper=False, unitriangular=True)
+    def _solved(self, upper: Tensor) -> Tensor:
+        """``W^{-1}``; the first solve reads nothing of ``F`` but ``L``, below the diagonal."""
+        unit = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
+        inverse = torch.linalg.solve_triangular(self.factors, unit, upper=False, unitriangular=True)
         solved: Tensor = torch.linalg.solve_triangular(upper, inverse, upper=True)
         return solved[:, self.order]
 
+    def _sum(self) -> Tensor:
+        """``sum log|s|``."""
+        return self.factors.diagonal().sum()
+
     def _logdet(self, x: Tensor) -> Tensor:
-        return (math.prod(x.shape[2:]) * self.factors.diagonal().sum()).to(x.dtype).repeat(x.shape[0])
+        return (math.prod(x.shape[2:]) * self._sum()).to(x.dtype).repeat(x.shape[0])
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(x):
-            return as_image(as_rows(x, len(self.sign)) @ self._product(*self._triangles()).T, x), self._logdet(x)
+            return as_image(as_rows(x, len(self.sign)) @ self._product(self._upper()).T, x), self._logdet(x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(y):
-            return as_image(as_rows(y, len(self.sign)) @ self._solved(*self._triangles()).T, y), -self._logdet(y)
+            return as_image(as_rows(y, len(self.sign)) @ self._solved(self._upper()).T, y), -self._logdet(y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         with full_precision(y):
             rows, grad_rows = as_rows(y, len(self.sign)), as_rows(grad_y, len(self.sign))
-            lower, upper = self._triangles()
-            x, grad_x = rows @ self._solved(lower, upper).T, grad_rows @ self._product(lower, upper)
+            upper = self._upper()
+            x, grad_x = rows @ self._solved(upper).T, grad_rows @ self._product(upper)
             grads: Gradients = {}
             if self.factors.requires_grad:
                 of_logs = math.prod(y.shape[2:]) * grad_logdet.sum()
-                grads = self._gradients(lower, upper, grad_rows.T @ x, of_logs)
+                grads = self._gradients(upper, grad_rows.T @ x, of_logs)
         return as_image(x, y), as_image(grad_x, y), None, grads
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
         with full_precision(x):
             rows, grad_rows = as_rows(x, len(self.sign)), as_rows(grad_x, len(self.sign))
-            lower, upper = self._triangles()
-            y, grad_y = rows @ self._product(lower, upper).T, grad_rows @ self._solved(lower, upper)
+            upper = self._upper()
+            y, grad_y = rows @ self._product(upper).T, grad_rows @ self._solved(upper)
             grads: Gradients = {}
             if self.factors.requires_grad:
                 of_logs = -math.prod(x.shape[2:]) * grad_logdet.sum()
-                grads = self._gradients(lower, upper, -grad_y.T @ rows, of_logs)
+                grads = self._gradients(upper, -grad_y.T @ rows, of_logs)
         return as_image(y, x), as_image(grad_y, x), None, grads
 
     def _has_matrix(self) -> bool:
         return True
 
     def _matrix(self) -> Matrix:
-        factors, (lower, upper) = self.factors.detach(), self._triangles()
-        lower, upper = lower.detach(), upper.detach()
+        upper, zero = self._upper(), torch.zeros_like(self.sign)
 
         def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            return self._gradients(lower, upper, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
+            return self._gradients(upper, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
 
-        bias, logdet = factors.new_zeros(len(factors)), factors.diagonal().sum()
-        return Matrix(self._product(lower, upper).T, lambda: self._solved(lower, upper).T, bias, logdet, pull)
+        return Matrix(self._product(upper).T, lambda: self._solved(upper).T, zero, self._sum, pull)
 
-    def _gradients(self, lower: Tensor, upper: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
+    def _gradients(self, upper: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
         """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""
-        grad_product = grad_weight[self.order.argsort()]
-        grad_lower, grad_upper = grad_product @ upper.T, lower.T @ grad_product
-        on_diagonal = upper.diagonal() * grad_upper.diagonal() + grad_sum
-        return {self.factors: grad_lower.tril(-1) + grad_upper.triu(1) + torch.diag(on_diagonal)}
+        grad_product = torch.empty_like(grad_weight).index_copy_(0, self.order, grad_weight)
+        grad_upper = torch.addmm(grad_product, self.factors.tril(-1).T, grad_product)
+        on_diagonal = torch.addcmul(grad_sum, upper.diagonal(), grad_upper.diagonal())
+        grads = (grad_product @ upper.T).tril_(-1).add_(grad_upper.triu_(1))
+        grads.diagonal().copy_(on_diagonal)
+        return {self.factors: grads}

@@ -93,14 +93,14 @@ def memory_report(
         >>> from bayesinv.reversible import ActNorm, Chain
         >>> report = memory_report(Chain(ActNorm(2), ActNorm(2)), (2, 16), batch=4, budget=10_000)
         >>> report.kept, report.largest_batch
-        (528, 12)
+        (528, 15)
         >>> print(report)
         a training step with 4 samples
           parameters          34 B
           data                512 B
           kept for backward   528 B, predicted 528 B
-          peak                2.7 KiB, predicted 2.7 KiB
-          largest batch       12 in 9.77 KiB
+          peak                2.15 KiB, predicted 2.15 KiB
+          largest batch       15 in 9.77 KiB
     """
     if batch < 1 or (budget is not None and budget < 1):
         raise ValueError(f"expected a positive batch and a positive budget, got {batch} and {budget}")

@@ -21,22 +21,22 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Backward, Condition, Gradients, add_gradients
-from bayesinv.reversible.pixels import as_image, as_rows, full_precision
+from bayesinv.reversible.pixels import as_image, as_rows, full_precision, sum_of_rows
 from bayesinv.reversible.tiles import looked_into
 
 __all__ = ["Matrix", "PullMatrix", "Run"]
 
-_CACHE = 2**16  # numbers
+_CACHE = 2**17  # numbers
 PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
 
 
 class Matrix(NamedTuple):
-    """``M``, what computes its inverse, ``b``, ``l``, and what turns their gradients into those of the parameters."""
+    """``M``, what computes its inverse, ``b``, what computes ``l``, and what pulls gradients back to the parameters."""
 
     matrix: Tensor
     inverse: Callable[[], Tensor]
     bias: Tensor
-    logdet: Tensor
+    logdet: Callable[[], Tensor]
     pull: PullMatrix
 
 
@@ -110,19 +110,20 @@ class Run:
             shift = bias @ inverse
             rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
             x, grad_x = (rows, grad_rows) if owned else (torch.empty_like(rows), torch.empty_like(grad_rows))
-            of_matrix, of_bias = torch.zeros_like(matrix), torch.zeros_like(bias)
+            of_matrix, of_bias = torch.zeros_like(matrix), sum_of_rows(grad_rows)
+            if inverted:
+                of_bias = -(inverse @ of_bias)
             step = max(1, _CACHE // rows.stride(0) if rows.is_cpu else len(rows))
-            for some in (slice(i, i + step) for i in range(0, len(rows), step)):
-                part, grad = rows[some], grad_rows[some]
+            some = [torch.split(t, step) for t in (rows, grad_rows, x, grad_x)]
+            for part, grad, new, grad_new in zip(*some, strict=True):
                 if inverted:
-                    new, grad_new = (part @ matrix).add_(bias), grad @ inverse.T
+                    grad_new.copy_(grad @ inverse.T)
                     of_matrix.addmm_(part.T, grad_new, alpha=-1)
-                    of_bias -= grad_new.sum(0)
+                    torch.add(part @ matrix, bias, out=new)
                 else:
-                    new, grad_new = (part @ inverse).sub_(shift), grad @ matrix.T
+                    torch.sub(part @ inverse, shift, out=new)
                     of_matrix.addmm_(new.T, grad)
-                    of_bias += grad.sum(0)
-                x[some], grad_x[some] = new, grad_new
+                    grad_new.copy_(grad @ matrix.T)
             of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum() * (-1 if inverted else 1)
             grads = _gradients(parts, first, of_matrix, of_bias, of_logdet)
         return as_image(x, y), as_image(grad_x, y), None, grads
@@ -151,5 +152,5 @@ def _gradients(
 
 
 def _logdet(parts: list[Matrix], x: Tensor) -> Tensor:
-    total = sum(part.logdet for part in parts)
+    total = sum(part.logdet() for part in parts)
     return (math.prod(x.shape[2:]) * total).to(x.dtype).repeat(x.shape[0])  # type: ignore[union-attr]

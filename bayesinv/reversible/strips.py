@@ -2,6 +2,7 @@ r"""Convolutions and linear layers on strips of rows, with gradients by hand; wh
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from bayesinv.reversible.gradients import Gradients, add_gradients
 from bayesinv.reversible.patches import convolved, rows_of
 from bayesinv.reversible.patches import pulled as products
+from bayesinv.reversible.pixels import sum_of_rows
 from bayesinv.reversible.tiles import Tile
 
 __all__ = [
@@ -28,11 +30,15 @@ __all__ = [
     "of_weight",
     "padded",
     "pulled",
+    "rectified",
     "trimmed",
 ]
 
 Rows = tuple[int, int]
-_PART = 2**20  # numbers of a hidden layer that may lie in memory twice, or one sample's
+_PART = 2**21  # numbers of a hidden layer that may lie in memory twice, or one sample's
+_LONG = 2**10  # rows
+_ONES = [1, 1]
+_AT_ONCE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)  # convolution and ReLU in one pass
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
@@ -83,6 +89,15 @@ def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
     return convolution_of(x, as_dtype(layer.weight, x.dtype), bias, _pads(layer, pad) if x.ndim > 2 else [])
 
 
+def rectified(layer: Any, x: Tensor, pad: int) -> Tensor:
+    """The ReLU of `applied`, of images in one pass: what comes out is not read and written once more."""
+    plain = layer.weight.dtype == x.dtype == torch.float32 and x.is_cpu and x.ndim == 4 and x.numel() > 0
+    if _AT_ONCE is None or not plain:
+        return applied(layer, x, pad).relu_()
+    out: Tensor = _AT_ONCE(x, layer.weight, layer.bias, _pads(layer, pad), _ONES, _ONES, 1, "relu", [], "")
+    return out
+
+
 def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]) -> Tensor:
     """The convolution, or the product where there is no space."""
     if x.ndim == 2:
@@ -103,25 +118,37 @@ def pulled(
     """
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
-        add_gradients(grads, {bias: as_dtype(grad.sum([0, *range(2, grad.ndim)]), bias.dtype)})
+        add_gradients(grads, {bias: as_dtype(_of_bias(grad), bias.dtype)})
     old, pads = as_dtype(weight, x.dtype), _pads(layer, pad) if x.ndim > 2 else []
     if weight.requires_grad:
         add_gradients(grads, {weight: as_dtype(of_weight(x, old, grad, pads), weight.dtype)})
     if rectified:
-        samples = max(1, _PART // max(1, x.shape[1:].numel())) if x.is_cpu else len(x)
-        for some in (slice(i, i + samples) for i in range(0, len(x), samples)):
-            masked(of_input(x[some], old, grad[some], pads), x[some], into=x[some])
+        samples = max(1, _PART // max(1, x.shape[1:].numel()) if x.is_cpu else len(x))
+        for some, of_some in zip(torch.split(x, samples), torch.split(grad, samples), strict=True):
+            masked(of_input(some, old, of_some, pads), some, into=some)
         return x
     return of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
+
+
+def _of_bias(grad: Tensor) -> Tensor:
+    return sum_of_rows(rows_of(grad)) if _is_channels_last(grad) else grad.sum([0, *range(2, grad.ndim)])
 
 
 def of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
     """The gradient of the weight of `convolution_of` from that of its output."""
     if _is_product(weight, x, grad):
-        return (rows_of(grad).T @ rows_of(x)).view_as(weight)
+        return _product_of_rows(rows_of(grad), rows_of(x)).view_as(weight)
     if _on_products(x) and _is_faster_as_products(x, weight):
         return products(x, weight, grad, pads, (False, True))[1]  # type: ignore[return-value]
     return _library(x, weight, grad, pads, 1)
+
+
+def _product_of_rows(left: Tensor, right: Tensor) -> Tensor:
+    """``left^T right``, of many rows in four parts, which is faster by a fifth."""
+    parts = math.gcd(len(left), 4) if len(left) > _LONG else 1
+    if parts == 1:
+        return left.T @ right
+    return torch.bmm(left.reshape(parts, -1, left.shape[1]).mT, right.reshape(parts, -1, right.shape[1])).sum(0)
 
 
 def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:

@@ -36,7 +36,10 @@ def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None 
 def memory_of(
     loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parameter], device: str, *, cap: float | None = None
 ) -> dict[str, Any]:
-    """Bytes above those of parameters and input: kept between forward and backward, and at the peak."""
+    """Bytes above those of parameters and input: saved as tensors, kept between the passes in all, and at the peak.
+
+    Gradients are told by their numbers, and as the blocks that such tensors are (``held``).
+    """
     if cap is not None:
         _limit(cap, device)
     try:
@@ -48,12 +51,36 @@ def memory_of(
         kept = meter.kept()
         value.backward()
         peak = meter.peak()
+        saved = _saved(loss, parameters)
     except (RuntimeError, MemoryError) as error:
         if not _exhausted(error):
             raise
         return {"out_of_memory": str(error).splitlines()[:1]}
-    gradients = sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None)
-    return {"kept": kept, "peak": peak, "gradients": gradients, "meter": meter.kind}
+    with_gradient = [p for p in parameters if p.grad is not None]
+    gradients = sum(p.grad.numel() * p.grad.element_size() for p in with_gradient if p.grad is not None)
+    meter = Meter(device)
+    blocks = [torch.empty_like(p) for p in with_gradient]
+    held = meter.kept() if len(blocks) else 0
+    return {
+        "saved": saved, "kept": kept, "peak": peak, "gradients": gradients, "held": held, "meter": meter.kind,
+    }  # fmt: skip
+
+
+def _saved(loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parameter]) -> int:
+    """Bytes of the tensors that autograd is told to keep for the backward pass, parameters aside."""
+    own = {p.untyped_storage().data_ptr() for p in parameters}
+    found: dict[int, int] = {}
+
+    def noted(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(noted, lambda x: x):
+        value = loss()
+    assert value.requires_grad  # and with its graph alive, no storage has taken the place of another
+    return sum(found.values())
 
 
 def step_times(line: str, case: dict[str, Any], device: str, faults: bool) -> Results:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bayesinv.reversible import patches, strips
+from bayesinv.reversible.pixels import sum_of_rows
 
 
 @pytest.mark.parametrize("block", [1, 300, 2**17])
@@ -76,3 +77,49 @@ def test_a_layers_gradient_is_added_to_another(
     assert found is other
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(grads[layer.weight], of_weight)
+
+
+@pytest.mark.parametrize("pixels", [(40, 40), (41, 39), (5, 5)])
+@pytest.mark.parametrize("sliced", [False, True])
+def test_gradients_of_many_pixels_in_parts(pixels: tuple[int, int], sliced: bool) -> None:
+    """Of numbers of rows that 4 and 16 divide, and others; from memory of its own, and from every second channel's."""
+    layer = nn.Conv2d(48, 32, 1)
+    x, grad = torch.randn(2, 96, *pixels), torch.randn(2, 64, *pixels)
+    x, grad = (t.to(memory_format=torch.channels_last)[:, ::2] for t in (x, grad))
+    if not sliced:
+        x, grad = (t.contiguous(memory_format=torch.channels_last) for t in (x, grad))
+    twin = nn.Conv2d(48, 32, 1).double()
+    twin.load_state_dict(layer.state_dict())
+    wide = x.double().requires_grad_()
+    wanted = torch.autograd.grad(twin(wide), (wide, twin.weight, twin.bias), grad.double())  # type: ignore[arg-type]
+    grads: Any = {}
+    found = strips.pulled(layer, x, grad, 0, grads)
+    for one, other in zip((found, grads[layer.weight], grads[layer.bias]), wanted, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=0, atol=1e-6 * float(other.norm()))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4096, 4097])
+@pytest.mark.parametrize("width", [30, 60])
+def test_the_sum_of_rows(rows: int, width: int) -> None:
+    matrix = torch.randn(rows, 60, dtype=torch.float64)[:, :width]
+    torch.testing.assert_close(sum_of_rows(matrix), torch.einsum("ij->j", matrix))
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize(("kernel", "pad"), [((1, 1), 0), ((3, 3), 1), ((3, 3), 0), ((3, 1), 1)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_layer_and_its_relu(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool, kernel: tuple[int, int], pad: int, bias: bool, dtype: torch.dtype
+) -> None:
+    """In one pass, or in two where the library does not do it; of the channels of a larger image."""
+    if not at_once:
+        monkeypatch.setattr(strips, "_AT_ONCE", None)
+    layer = nn.Conv2d(3, 5, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=bias)
+    x = torch.randn(2, 6, 9, 7).to(dtype, memory_format=torch.channels_last)[:, :3]
+    with torch.no_grad():
+        wanted = F.conv2d(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double(),
+                          padding=(pad if kernel[0] > 1 else 0, kernel[1] // 2)).relu()  # fmt: skip
+        found = strips.rectified(layer, x, pad)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol={torch.bfloat16: 0.05}.get(dtype, 1e-5))
