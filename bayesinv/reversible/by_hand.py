@@ -16,17 +16,7 @@ import torch
 from torch import Tensor
 
 from bayesinv.reversible.gradients import Gradients
-from bayesinv.reversible.strips import (
-    applied,
-    cleared,
-    compute_dtype,
-    masked,
-    missing,
-    padded,
-    pulled,
-    rectified,
-    trimmed,
-)
+from bayesinv.reversible.strips import applied, cleared, compute_dtype, masked, missing, padded, pulled, trimmed
 
 if TYPE_CHECKING:
     from bayesinv.reversible.conditioners import Conditioner
@@ -56,16 +46,14 @@ def evaluated(
     del square
     weight = fourth.rsqrt_().sqrt_()  # to the power of -1/4; dq/da is its fifth power
     q = padded(a * weight, edges).to(dtype)  # a few channels, computed again when its turn comes
+    h = applied(net.first, q, pad)
+    del q
     c = None
     if net.inject is not None and cond is not None:
-        c, h = trimmed(cond, unseen).to(dtype), applied(net.first, q, pad)
+        c = trimmed(cond, unseen).to(dtype)
         trimmed(h, beyond).add_(applied(net.inject, c, 0))
-        h.relu_()
-    else:
-        h = rectified(net.first, q, pad)
-    del q
-    h = cleared(h, beyond)
-    u = cleared(rectified(net.middle, h, 0).add_(h), beyond)
+    h = cleared(h.relu_(), beyond)
+    u = cleared(applied(net.middle, h, 0).relu_().add_(h), beyond)
     hidden = [h, u]  # which the function below takes, so that they go when it is done with them
     del h
 

@@ -120,7 +120,8 @@ class LU(Reversible):
         return True
 
     def _matrix(self) -> Matrix:
-        upper, zero = self._upper(), torch.zeros_like(self.sign)
+        upper = self._upper()
+        zero = upper.new_zeros(len(upper))
 
         def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
             return self._gradients(upper, of_matrix.T, of_logdet) if self.factors.requires_grad else {}

@@ -146,7 +146,7 @@ def _product(last: Tensor, matrix: Tensor, kernel: Sequence[int]) -> Tensor:
     found = last.new_empty(batch * math.prod(space), matrix.shape[1])
     for block in _blocks((batch, *space), kernel, channels):
         torch.mm(_patches(block.of(last), kernel), matrix, out=found[block.pixels])
-    return found.view(batch, *space, -1).movedim(-1, 1)
+    return found.view(batch, *space, matrix.shape[1]).movedim(-1, 1)
 
 
 def _correlation(last: Tensor, rows: Tensor, kernel: Sequence[int]) -> Tensor:
@@ -171,7 +171,7 @@ def _patches(last: Tensor, kernel: Sequence[int]) -> Tensor:
     view = last.as_strided(
         (len(last), *space, *kernel[:-1], run), (*strides[:-1], *strides[1:-2], 1), last.storage_offset()
     )
-    return view.reshape(len(last) * math.prod(space), -1)
+    return view.reshape(len(last) * math.prod(space), math.prod(kernel[:-1]) * run)
 
 
 def _zeros(like: Tensor, shape: Sequence[int], pads: Sequence[int]) -> Tensor:
@@ -182,7 +182,7 @@ def _zeros(like: Tensor, shape: Sequence[int], pads: Sequence[int]) -> Tensor:
 def _spread_over(total: Tensor, columns: Tensor, kernel: Sequence[int]) -> None:
     """Adds the adjoint of `_patches` to a padded image."""
     seen = [size - k + 1 for size, k in zip(total.shape[1:-1], kernel, strict=True)]
-    parts = columns.view(len(total), *seen, -1, total.shape[-1])
+    parts = columns.view(len(total), *seen, math.prod(kernel), total.shape[-1])
     for i, offset in enumerate(product(*map(range, kernel))):
         place = [slice(None), *[slice(o, o + size) for o, size in zip(offset, seen, strict=True)]]
         total[tuple(place)] += parts[..., i, :]

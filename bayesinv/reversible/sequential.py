@@ -7,7 +7,6 @@ that lie there are set to zero after each layer, and so are their gradients.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from bayesinv.reversible.strips import (
     missing,
     padded,
     pulled,
-    rectified,
     trimmed,
 )
 from bayesinv.reversible.tiles import Tile
@@ -68,19 +66,18 @@ def evaluated_in_order(
     edges = beyond = missing(reach, tile)
     x = padded(a, edges).to(compute_dtype(a))
     steps: list[tuple[Any, Tensor, int, tuple[int, int]]] = []  # layer, its input (a ReLU's output), padding, beyond
-    for layer, after in pairwise([*_in_order(network), None]):
+    for layer in _in_order(network):
         if isinstance(layer, nn.ReLU):
-            if not steps:
-                x = x.relu()
-            elif isinstance(steps[-1][0], nn.ReLU):
+            if steps and isinstance(steps[-1][0], nn.ReLU):
                 continue  # the second one of two changes nothing
+            x = x.relu_() if steps else x.relu()
             steps.append((layer, x, 0, beyond))
             continue
         margin = 0 if isinstance(layer, nn.Linear) else int(layer.kernel_size[0]) // 2
         pad = 0 if tile.is_strip else margin
         beyond = (max(0, beyond[0] - margin), max(0, beyond[1] - margin))
         steps.append((layer, x, pad, beyond))
-        x = cleared((rectified if isinstance(after, nn.ReLU) else applied)(layer, x, pad), beyond)
+        x = cleared(applied(layer, x, pad), beyond)
 
     def pull(grad: Tensor) -> tuple[Tensor, None, Gradients]:
         grads: Gradients = {}

@@ -30,15 +30,12 @@ __all__ = [
     "of_weight",
     "padded",
     "pulled",
-    "rectified",
     "trimmed",
 ]
 
 Rows = tuple[int, int]
 _PART = 2**21  # numbers of a hidden layer that may lie in memory twice, or one sample's
 _LONG = 2**10  # rows
-_ONES = [1, 1]
-_AT_ONCE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)  # convolution and ReLU in one pass
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
@@ -87,15 +84,6 @@ def applied(layer: Any, x: Tensor, pad: int) -> Tensor:
     """The layer, with ``pad`` rows of zeros around the first axis, and the same size along the others."""
     bias = None if layer.bias is None else as_dtype(layer.bias, x.dtype)
     return convolution_of(x, as_dtype(layer.weight, x.dtype), bias, _pads(layer, pad) if x.ndim > 2 else [])
-
-
-def rectified(layer: Any, x: Tensor, pad: int) -> Tensor:
-    """The ReLU of `applied`, of images in one pass: what comes out is not read and written once more."""
-    plain = layer.weight.dtype == x.dtype == torch.float32 and x.is_cpu and x.ndim == 4 and x.numel() > 0
-    if _AT_ONCE is None or not plain:
-        return applied(layer, x, pad).relu_()
-    out: Tensor = _AT_ONCE(x, layer.weight, layer.bias, _pads(layer, pad), _ONES, _ONES, 1, "relu", [], "")
-    return out
 
 
 def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[int]) -> Tensor:

@@ -51,16 +51,19 @@ def memory_of(
         kept = meter.kept()
         value.backward()
         peak = meter.peak()
-        saved = _saved(loss, parameters)
     except (RuntimeError, MemoryError) as error:
         if not _exhausted(error):
             raise
         return {"out_of_memory": str(error).splitlines()[:1]}
-    with_gradient = [p for p in parameters if p.grad is not None]
-    gradients = sum(p.grad.numel() * p.grad.element_size() for p in with_gradient if p.grad is not None)
+    shapes = [p.detach() for p in parameters if p.grad is not None]
+    gradients = sum(x.nbytes for x in shapes)
+    for parameter in parameters:
+        parameter.grad = None
     meter = Meter(device)
-    blocks = [torch.empty_like(p) for p in with_gradient]
-    held = meter.kept() if len(blocks) else 0
+    blocks = [torch.ones_like(x) for x in shapes]
+    held = meter.kept()
+    del blocks
+    saved = _saved(loss, parameters)
     return {
         "saved": saved, "kept": kept, "peak": peak, "gradients": gradients, "held": held, "meter": meter.kind,
     }  # fmt: skip

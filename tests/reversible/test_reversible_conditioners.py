@@ -134,3 +134,30 @@ def test_a_coupling_lays_out_weights_as_images_are() -> None:
     Coupling(network, passive=2)
     assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in (network[0], network[2]))
     assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["residual", "plain"])
+@pytest.mark.parametrize("place", ["first", "middle"])
+def test_a_network_that_has_diverged_shows_it(kind: str, place: str, rank: int) -> None:
+    """A parameter that is not a number reaches the output of a coupling: no ReLU takes it for a zero."""
+    kernels: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+    conv = kernels[rank]
+    network: nn.Module = Conditioner(2, 4, hidden=8, rank=rank)
+    if kind == "plain":
+        network = nn.Sequential(conv(2, 8, 3, padding=1), nn.ReLU(), conv(8, 8, 1), nn.ReLU(), conv(8, 4, 3, padding=1))
+    layers = [one for one in network.modules() if isinstance(one, conv)]
+    with torch.no_grad():
+        layers[["first", "middle"].index(place)].bias[3] = torch.nan  # type: ignore[index, operator]
+    y, _ = Coupling(network, passive=2)(torch.randn(2, 4, *SPACE[:rank]))
+    assert not bool(y.isfinite().all())
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2, 3])
+def test_an_empty_batch(rank: int) -> None:
+    layer = Coupling(Conditioner(2, 4, hidden=8, rank=rank), passive=2)
+    x = torch.zeros(0, 4, *SPACE[:rank], requires_grad=True)
+    y, logdet = layer(x)
+    (y.sum() + logdet.sum()).backward()
+    assert y.shape == x.shape
+    assert logdet.shape == (0,)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bayesinv.reversible import LU, AffineMap
+from bayesinv.reversible import LU, ActNorm, AffineMap, Chain
 
 
 def matrix(layer: LU) -> Tensor:
@@ -95,3 +95,13 @@ def test_affine_map_has_one_shape() -> None:
     for shape in ((), (0, 2), (1, 2, 2, 2, 2)):
         with pytest.raises(ValueError, match="expected a shape"):
             AffineMap(shape)
+
+
+def test_parameters_of_another_precision_than_the_buffers() -> None:
+    """As one matrix with the layer before it, too."""
+    chain = Chain(ActNorm(3), LU(3)).eval()
+    x = torch.randn(2, 3, 4, dtype=torch.float64)
+    wide = {name: parameter.double() for name, parameter in chain.named_parameters()}
+    with torch.no_grad():
+        found, _ = torch.func.functional_call(chain, wide, (x,))
+    torch.testing.assert_close(found, chain.double()(x)[0].detach())

@@ -103,23 +103,3 @@ def test_gradients_of_many_pixels_in_parts(pixels: tuple[int, int], sliced: bool
 def test_the_sum_of_rows(rows: int, width: int) -> None:
     matrix = torch.randn(rows, 60, dtype=torch.float64)[:, :width]
     torch.testing.assert_close(sum_of_rows(matrix), torch.einsum("ij->j", matrix))
-
-
-@pytest.mark.parametrize("at_once", [False, True])
-@pytest.mark.parametrize(("kernel", "pad"), [((1, 1), 0), ((3, 3), 1), ((3, 3), 0), ((3, 1), 1)])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_layer_and_its_relu(
-    monkeypatch: pytest.MonkeyPatch, at_once: bool, kernel: tuple[int, int], pad: int, bias: bool, dtype: torch.dtype
-) -> None:
-    """In one pass, or in two where the library does not do it; of the channels of a larger image."""
-    if not at_once:
-        monkeypatch.setattr(strips, "_AT_ONCE", None)
-    layer = nn.Conv2d(3, 5, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=bias)
-    x = torch.randn(2, 6, 9, 7).to(dtype, memory_format=torch.channels_last)[:, :3]
-    with torch.no_grad():
-        wanted = F.conv2d(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double(),
-                          padding=(pad if kernel[0] > 1 else 0, kernel[1] // 2)).relu()  # fmt: skip
-        found = strips.rectified(layer, x, pad)
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.double(), wanted, rtol=0, atol={torch.bfloat16: 0.05}.get(dtype, 1e-5))
