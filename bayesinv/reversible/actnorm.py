@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
-from bayesinv.reversible.pixelwise import Matrix
+from bayesinv.reversible.matrices import Matrices
 
 __all__ = ["ActNorm"]
 
@@ -72,18 +72,19 @@ class ActNorm(Reversible):
         self._fresh = self._fresh and not bool(self.initialised)
         return not (self._fresh and self.training)
 
-    def _matrix(self) -> Matrix:
-        scale = self.log_scale.exp()
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.log_scale, self.bias
 
-        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            grads: Gradients = {}
-            if self.log_scale.requires_grad:
-                grads[self.log_scale] = torch.addcmul(of_logdet, of_matrix.diagonal(), scale)
-            if self.bias.requires_grad:
-                grads[self.bias] = of_bias
-            return grads
+    @staticmethod
+    def _matrices(log_scale: Tensor, bias: Tensor) -> Matrices:
+        scale = log_scale.exp()
 
-        return Matrix(scale.diag(), lambda: scale.reciprocal().diag(), self.bias, self.log_scale.sum, pull)
+        def pull(j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> tuple[Tensor, ...]:
+            return torch.addcmul(of_logdet, of_matrix.diagonal(), scale[j]), of_bias
+
+        return Matrices(
+            scale.diag_embed(), bias, lambda: log_scale.sum(-1), lambda: scale.reciprocal().diag_embed(), pull
+        )
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         self._initialise(x, inverted=False)

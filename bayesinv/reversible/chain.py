@@ -18,7 +18,7 @@ from bayesinv.reversible.base import (
     present,
     storages,
 )
-from bayesinv.reversible.pixelwise import Run
+from bayesinv.reversible.pixelwise import Run, together
 from bayesinv.reversible.tape import back_through, handed_out, through
 from bayesinv.reversible.tiles import looked_into
 
@@ -44,7 +44,6 @@ class Chain(Reversible):
             if not isinstance(one, Reversible):
                 raise ValueError(f"expected Reversible maps, got {type(one).__name__}")
         self.maps = nn.ModuleList(maps)
-        self._runs: dict[tuple[nn.Module, ...], Run] = {}
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -58,17 +57,17 @@ class Chain(Reversible):
         A run bears the number of the map that sees its input, so that it is known by it also where it is not one run:
         an `ActNorm` becomes a matrix with its first batch.
         """
-        parts: list[tuple[int, Reversible]] = []
+        parts: list[tuple[int, Any]] = []
         run: list[Reversible] = []
         for i, one in enumerate([*self, None]):
             if isinstance(one, Reversible) and not looked_into() and one._has_matrix():
                 run.append(one)
                 continue
             if run:
-                stand_in: Any = self._runs.setdefault(tuple(run), Run(run))
-                parts.append((i - 1 if inverted else i - len(run), stand_in))
+                parts.append((i - 1 if inverted else i - len(run), Run(run)))
             parts += [] if one is None else [(i, one)]
             run = []
+        together([part for _, part in parts if isinstance(part, Run)])
         return parts
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
+from bayesinv.reversible.matrices import Matrices
 from bayesinv.reversible.pixels import as_image, as_rows, full_precision
-from bayesinv.reversible.pixelwise import Matrix
 
 __all__ = ["Householder"]
 
@@ -46,25 +46,18 @@ class Householder(Reversible):
             raise ValueError(f"expected at least one channel and one reflection, got {channels} and {reflections}")
         self.vectors = nn.Parameter(torch.randn(channels, reflections) / channels**0.5)
 
-    def _triangle(self) -> Tensor:
-        gram = self.vectors.T @ self.vectors
-        middle = gram.triu(1) + torch.diag(gram.diagonal() / 2)
-        unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        triangle: Tensor = torch.linalg.solve_triangular(middle, unit, upper=True)
-        return triangle
-
     def _rows(self, x: Tensor) -> Tensor:
         return as_rows(x, len(self.vectors))
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(x):
             rows, v = self._rows(x), self.vectors
-            return as_image(_turned(rows, v, self._triangle().T), x), x.new_zeros(x.shape[0])
+            return as_image(_turned(rows, v, _triangle(v).T), x), x.new_zeros(x.shape[0])
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(y):
             rows, v = self._rows(y), self.vectors
-            return as_image(_turned(rows, v, self._triangle()), y), y.new_zeros(y.shape[0])
+            return as_image(_turned(rows, v, _triangle(v)), y), y.new_zeros(y.shape[0])
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         with full_precision(y):
@@ -78,8 +71,8 @@ class Householder(Reversible):
 
     def _pulled_back(self, y: Tensor, grad_y: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor, Gradients]:
         """Input and gradients on rows; the inverse is the same map with ``T^T`` in the place of ``T``."""
-        v, t = self.vectors.detach(), self._triangle().detach()
-        t = t.T if inverted else t
+        v = self.vectors.detach()
+        t = _triangle(v).T if inverted else _triangle(v)
         x, grad_x = _turned(y, v, t), _turned(grad_y, v, t)
         if not self.vectors.requires_grad:
             return x, grad_x, {}
@@ -88,29 +81,42 @@ class Householder(Reversible):
         else:
             outer = x.T @ grad_y
             x_g_v, g_x_v = outer @ v, outer.T @ v
-        return x, grad_x, self._of_vectors(x_g_v, g_x_v, t, inverted=inverted)
-
-    def _of_vectors(self, x_g_v: Tensor, g_x_v: Tensor, t: Tensor, *, inverted: bool) -> Gradients:
-        v = self.vectors.detach()
-        grad_middle = t.T @ (v.T @ g_x_v) @ t.T
-        grad_middle = grad_middle.T if inverted else grad_middle
-        gram = grad_middle.triu(1) + torch.diag(grad_middle.diagonal() / 2)
-        return {self.vectors: -g_x_v @ t.T - x_g_v @ t + v @ (gram + gram.T)}
+        return x, grad_x, {self.vectors: _of_vectors(v, x_g_v, g_x_v, t, inverted=inverted)}
 
     def _has_matrix(self) -> bool:
         """Whether the matrix, assembled once for a `Run`, costs less than what it saves."""
         return len(self.vectors) <= 8 * self.vectors.shape[1]
 
-    def _matrix(self) -> Matrix:
-        v, t = self.vectors.detach(), self._triangle().detach()
-        matrix = torch.eye(len(v), dtype=v.dtype, device=v.device) - v @ t.T @ v.T
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return (self.vectors,)
 
-        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            if not self.vectors.requires_grad:
-                return {}
-            return self._of_vectors(of_matrix @ v, of_matrix.T @ v, t, inverted=False)
+    @staticmethod
+    def _matrices(vectors: Tensor) -> Matrices:
+        n, channels, _ = vectors.shape
+        t = _triangle(vectors)
+        matrix = torch.eye(channels, dtype=t.dtype, device=t.device) - vectors @ t.mT @ vectors.mT
 
-        return Matrix(matrix, lambda: matrix.T, v.new_zeros(len(v)), lambda: v.new_zeros(()), pull)
+        def pull(j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> tuple[Tensor, ...]:
+            v = vectors[j]
+            return (_of_vectors(v, of_matrix @ v, of_matrix.T @ v, t[j], inverted=False),)
+
+        return Matrices(matrix, t.new_zeros(n, channels), lambda: t.new_zeros(n), lambda: matrix.mT, pull)
+
+
+def _triangle(v: Tensor) -> Tensor:
+    """``T``; of several ``V`` along the first axes."""
+    gram = v.mT @ v
+    middle = gram.triu(1) + torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1) / 2)
+    unit = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    triangle: Tensor = torch.linalg.solve_triangular(middle, unit.expand_as(gram), upper=True)
+    return triangle
+
+
+def _of_vectors(v: Tensor, x_g_v: Tensor, g_x_v: Tensor, t: Tensor, *, inverted: bool) -> Tensor:
+    grad_middle = t.T @ (v.T @ g_x_v) @ t.T
+    grad_middle = grad_middle.T if inverted else grad_middle
+    gram = grad_middle.triu(1) + torch.diag(grad_middle.diagonal() / 2)
+    return -g_x_v @ t.T - x_g_v @ t + v @ (gram + gram.T)
 
 
 def _few(v: Tensor) -> bool:

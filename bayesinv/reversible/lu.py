@@ -18,9 +18,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from bayesinv.reversible.base import Backward, Condition, Gradients, Reversible
+from bayesinv.reversible.base import Backward, Condition, Reversible
+from bayesinv.reversible.matrices import Matrices
 from bayesinv.reversible.pixels import as_image, as_rows, full_precision
-from bayesinv.reversible.pixelwise import Matrix
+from bayesinv.reversible.pixelwise import Run
 
 __all__ = ["LU"]
 
@@ -65,74 +66,72 @@ class LU(Reversible):
         self.register_buffer("sign", diagonal.sign().to(torch.get_default_dtype()))
 
     def _upper(self) -> Tensor:
-        """``R``."""
-        return self.factors.triu(1) + torch.diag(self.sign * self.factors.diagonal().exp())
-
-    def _product(self, upper: Tensor) -> Tensor:
-        """``W = P L R``."""
-        return torch.addmm(upper, self.factors.tril(-1), upper)[self.order]
-
-    def _solved(self, upper: Tensor) -> Tensor:
-        """``W^{-1}``; the first solve reads nothing of ``F`` but ``L``, below the diagonal."""
-        unit = torch.eye(len(upper), dtype=upper.dtype, device=upper.device)
-        inverse = torch.linalg.solve_triangular(self.factors, unit, upper=False, unitriangular=True)
-        solved: Tensor = torch.linalg.solve_triangular(upper, inverse, upper=True)
-        return solved[:, self.order]
-
-    def _sum(self) -> Tensor:
-        """``sum log|s|``."""
-        return self.factors.diagonal().sum()
+        return _upper(self.factors, self.sign)
 
     def _logdet(self, x: Tensor) -> Tensor:
-        return (math.prod(x.shape[2:]) * self._sum()).to(x.dtype).repeat(x.shape[0])
+        return (math.prod(x.shape[2:]) * self.factors.diagonal().sum()).to(x.dtype).repeat(x.shape[0])
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(x):
-            return as_image(as_rows(x, len(self.sign)) @ self._product(self._upper()).T, x), self._logdet(x)
+            weight = _product(self.factors, self._upper(), self.order)
+            return as_image(as_rows(x, len(weight)) @ weight.T, x), self._logdet(x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(y):
-            return as_image(as_rows(y, len(self.sign)) @ self._solved(self._upper()).T, y), -self._logdet(y)
+            inverse = _solved(self.factors, self._upper(), self.order)
+            return as_image(as_rows(y, len(inverse)) @ inverse.T, y), -self._logdet(y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        with full_precision(y):
-            rows, grad_rows = as_rows(y, len(self.sign)), as_rows(grad_y, len(self.sign))
-            upper = self._upper()
-            x, grad_x = rows @ self._solved(upper).T, grad_rows @ self._product(upper)
-            grads: Gradients = {}
-            if self.factors.requires_grad:
-                of_logs = math.prod(y.shape[2:]) * grad_logdet.sum()
-                grads = self._gradients(upper, grad_rows.T @ x, of_logs)
-        return as_image(x, y), as_image(grad_x, y), None, grads
+        return Run([self])._backward(y, cond, grad_y, grad_logdet)
 
     def _inverse_backward(self, x: Tensor, cond: Condition, grad_x: Tensor, grad_logdet: Tensor) -> Backward:
-        with full_precision(x):
-            rows, grad_rows = as_rows(x, len(self.sign)), as_rows(grad_x, len(self.sign))
-            upper = self._upper()
-            y, grad_y = rows @ self._product(upper).T, grad_rows @ self._solved(upper)
-            grads: Gradients = {}
-            if self.factors.requires_grad:
-                of_logs = -math.prod(x.shape[2:]) * grad_logdet.sum()
-                grads = self._gradients(upper, -grad_y.T @ rows, of_logs)
-        return as_image(y, x), as_image(grad_y, x), None, grads
+        return Run([self])._inverse_backward(x, cond, grad_x, grad_logdet)
 
     def _has_matrix(self) -> bool:
         return True
 
-    def _matrix(self) -> Matrix:
-        upper = self._upper()
-        zero = upper.new_zeros(len(upper))
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.factors, self.sign, self.order
 
-        def pull(of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
-            return self._gradients(upper, of_matrix.T, of_logdet) if self.factors.requires_grad else {}
+    @staticmethod
+    def _matrices(factors: Tensor, sign: Tensor, order: Tensor) -> Matrices:
+        upper = _upper(factors, sign)
 
-        return Matrix(self._product(upper).T, lambda: self._solved(upper).T, zero, self._sum, pull)
+        def pull(j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> tuple[Tensor, ...]:
+            return (_of_factors(factors[j], upper[j], order[j], of_matrix.T, of_logdet),)
 
-    def _gradients(self, upper: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Gradients:
-        """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""
-        grad_product = torch.empty_like(grad_weight).index_copy_(0, self.order, grad_weight)
-        grad_upper = torch.addmm(grad_product, self.factors.tril(-1).T, grad_product)
-        on_diagonal = torch.addcmul(grad_sum, upper.diagonal(), grad_upper.diagonal())
-        grads = (grad_product @ upper.T).tril_(-1).add_(grad_upper.triu_(1))
-        grads.diagonal().copy_(on_diagonal)
-        return {self.factors: grads}
+        return Matrices(
+            _product(factors, upper, order).mT,
+            upper.new_zeros(upper.shape[:-1]),
+            lambda: factors.diagonal(dim1=-2, dim2=-1).sum(-1),
+            lambda: _solved(factors, upper, order).mT,
+            pull,
+        )
+
+
+def _upper(factors: Tensor, sign: Tensor) -> Tensor:
+    """``R``; as all of these for several ``F`` along the first axes."""
+    return factors.triu(1) + torch.diag_embed(sign * factors.diagonal(dim1=-2, dim2=-1).exp())
+
+
+def _product(factors: Tensor, upper: Tensor, order: Tensor) -> Tensor:
+    """``W = P L R``."""
+    return (factors.tril(-1) @ upper + upper).take_along_dim(order[..., None], -2)
+
+
+def _solved(factors: Tensor, upper: Tensor, order: Tensor) -> Tensor:
+    """``W^{-1}``; the first solve reads nothing of ``F`` but ``L``, below the diagonal."""
+    unit = torch.eye(upper.shape[-1], dtype=upper.dtype, device=upper.device).expand_as(upper)
+    inverse = torch.linalg.solve_triangular(factors, unit, upper=False, unitriangular=True)
+    solved: Tensor = torch.linalg.solve_triangular(upper, inverse, upper=True)
+    return solved.take_along_dim(order[..., None, :], -1)
+
+
+def _of_factors(factors: Tensor, upper: Tensor, order: Tensor, grad_weight: Tensor, grad_sum: Tensor) -> Tensor:
+    """The gradient of ``F`` from those of ``W`` and of ``sum log|s|``."""
+    grad_product = torch.empty_like(grad_weight).index_copy_(0, order, grad_weight)
+    grad_upper = torch.addmm(grad_product, factors.tril(-1).T, grad_product)
+    on_diagonal = torch.addcmul(grad_sum, upper.diagonal(), grad_upper.diagonal())
+    grads = (grad_product @ upper.T).tril_(-1).add_(grad_upper.triu_(1))
+    grads.diagonal().copy_(on_diagonal)
+    return grads

@@ -13,38 +13,33 @@ once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible.gradients import Backward, Condition, Gradients, add_gradients
+from bayesinv.reversible.matrices import Composition
 from bayesinv.reversible.pixels import as_image, as_rows, full_precision, sum_of_rows
 from bayesinv.reversible.tiles import looked_into
 
-__all__ = ["Matrix", "PullMatrix", "Run"]
+__all__ = ["Run", "together"]
 
 _CACHE = 2**17  # numbers
-PullMatrix = Callable[[Tensor, Tensor, Tensor], Gradients]
-
-
-class Matrix(NamedTuple):
-    """``M``, what computes its inverse, ``b``, what computes ``l``, and what pulls gradients back to the parameters."""
-
-    matrix: Tensor
-    inverse: Callable[[], Tensor]
-    bias: Tensor
-    logdet: Callable[[], Tensor]
-    pull: PullMatrix
+_TOGETHER = 2**14  # numbers of the matrices that are computed at once
+_Maps = tuple[Any, ...]
+_Group = tuple[_Maps, ...]
 
 
 class Run:
-    """The composition of maps that each give a `Matrix`; stands in for them within a `Chain`."""
+    """The composition of maps that each have a matrix; stands in for them within a `Chain`."""
 
     def __init__(self, maps: Sequence[nn.Module]) -> None:
-        self.maps = tuple(maps)
+        self.maps: _Maps = tuple(maps)
+        self._group: _Group = (self.maps,)
+        self._number, self._held = 0, dict[_Group, Composition]()
 
     def modules(self) -> Iterator[nn.Module]:
         """The maps."""
@@ -54,21 +49,29 @@ class Run:
         """Those of all maps."""
         return chain.from_iterable(one.parameters() for one in self.maps)
 
-    def _parts(self) -> tuple[list[Matrix], list[tuple[Tensor, Tensor]]]:
-        """The maps' matrices, and ``M`` and ``b`` of the first one, of two, ... up to all."""
-        parts: list[Matrix] = [one._matrix() for one in self.maps]  # type: ignore[operator]
-        matrix, bias = parts[0].matrix, parts[0].bias
-        first = [(matrix, bias)]
-        for part in parts[1:]:
-            matrix, bias = matrix @ part.matrix, torch.addmv(part.bias, part.matrix.T, bias)
-            first.append((matrix, bias))
-        return parts, first
+    @property
+    def width(self) -> int:
+        """The number of channels."""
+        return len(self.maps[0]._tensors()[0])
+
+    def kind(self) -> tuple[Any, ...]:
+        """What runs alike have in common."""
+        return tuple((type(one), *[(t.shape, t.dtype, t.device) for t in one._tensors()]) for one in self.maps)
+
+    def _composed(self) -> tuple[Composition, int]:
+        """All that depends on no pixel, maybe of other runs beside, and which of them this one is."""
+        if torch.is_grad_enabled():  # a graph of its own
+            return Composition([self.maps]), 0
+        if self._group not in self._held:
+            self._held.clear()  # those of the group before, which this pass is done with
+            self._held[self._group] = Composition(self._group)
+        return self._held[self._group], self._number
 
     def _one_by_one(self, x: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor]:
         """As differentiable torch."""
         total = x.new_zeros(x.shape[0])
         for one in reversed(self.maps) if inverted else self.maps:
-            x, logdet = (one._inverse if inverted else one._forward)(x, None)  # type: ignore[operator]
+            x, logdet = (one._inverse if inverted else one._forward)(x, None)
             total = total + logdet
         return x, total
 
@@ -76,19 +79,19 @@ class Run:
         if looked_into():
             return self._one_by_one(x, inverted=False)
         with full_precision(x):
-            parts, first = self._parts()
-            matrix, bias = first[-1]
+            all, j = self._composed()
+            matrix, bias = (found[j] for found in all.first[-1])
             y = as_image((as_rows(x, len(matrix)) @ matrix).add_(bias), x)  # faster than `addmm` of a vector
-        return y, _logdet(parts, x)
+        return y, _logdet(all, j, x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         if looked_into():
             return self._one_by_one(y, inverted=True)
         with full_precision(y):
-            parts, first = self._parts()
-            inverse = _inverse(parts)
-            x = as_image((as_rows(y, len(inverse)) @ inverse).sub_(first[-1][1] @ inverse), y)
-        return x, -_logdet(parts, y)
+            all, j = self._composed()
+            inverse = all.inverse[j]
+            x = as_image((as_rows(y, len(inverse)) @ inverse).sub_(all.shift[j]), y)
+        return x, -_logdet(all, j, y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         return self._back(y, grad_y, grad_logdet, inverted=False, owned=False)
@@ -104,17 +107,16 @@ class Run:
     def _back(self, y: Tensor, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool) -> Backward:
         """Some rows at a time, which stay in the cache; in place where ``owned``."""
         with full_precision(y):
-            parts, first = self._parts()
-            inverse = _inverse(parts)
-            matrix, bias = first[-1]
-            shift = bias @ inverse
+            all, j = self._composed()
+            matrix, bias = (found[j] for found in all.first[-1])
+            inverse, shift = all.inverse[j], all.shift[j]
             rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
             x, grad_x = (rows, grad_rows) if owned else (torch.empty_like(rows), torch.empty_like(grad_rows))
             of_matrix, of_bias = torch.zeros_like(matrix), sum_of_rows(grad_rows)
             if inverted:
                 of_bias = -(inverse @ of_bias)
-            step = max(1, _CACHE // rows.stride(0) if rows.is_cpu else len(rows))
-            some = [torch.split(t, step) for t in (rows, grad_rows, x, grad_x)]
+            blocks = math.ceil(len(rows) * rows.stride(0) / _CACHE) if rows.is_cpu else 1
+            some = [t.tensor_split(max(1, blocks)) for t in (rows, grad_rows, x, grad_x)]
             for part, grad, new, grad_new in zip(*some, strict=True):
                 if inverted:
                     grad_new.copy_(grad @ inverse.T)
@@ -125,32 +127,38 @@ class Run:
                     of_matrix.addmm_(new.T, grad)
                     grad_new.copy_(grad @ matrix.T)
             of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum() * (-1 if inverted else 1)
-            grads = _gradients(parts, first, of_matrix, of_bias, of_logdet)
+            grads = self._gradients(all, j, of_matrix, of_bias, of_logdet)
         return as_image(x, y), as_image(grad_x, y), None, grads
 
-
-def _inverse(parts: list[Matrix]) -> Tensor:
-    """``M^{-1}`` of all."""
-    found = parts[0].inverse()
-    for part in parts[1:]:
-        found = part.inverse() @ found
-    return found
-
-
-def _gradients(
-    parts: list[Matrix], first: list[tuple[Tensor, Tensor]], of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor
-) -> Gradients:
-    grads: Gradients = {}
-    for i in reversed(range(len(parts))):
-        if i:
-            matrix, bias = first[i - 1]
-            add_gradients(grads, parts[i].pull(torch.addr(matrix.T @ of_matrix, bias, of_bias), of_bias, of_logdet))
-            of_matrix, of_bias = of_matrix @ parts[i].matrix.T, parts[i].matrix @ of_bias
-        else:
-            add_gradients(grads, parts[i].pull(of_matrix, of_bias, of_logdet))
-    return grads
+    def _gradients(self, all: Composition, j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
+        """Map by map, from the last one to the first."""
+        grads: Gradients = {}
+        for i in reversed(range(len(self.maps))):
+            tensors, of_this = self.maps[i]._tensors(), of_matrix
+            if i:
+                before, shift = all.first[i - 1]
+                of_this = torch.addr(before[j].T @ of_matrix, shift[j], of_bias)
+            if any(t.requires_grad for t in tensors):
+                found = all.parts[i].pull(j, of_this, of_bias, of_logdet)
+                add_gradients(grads, {t: g for t, g in zip(tensors, found, strict=False) if t.requires_grad})
+            if i:
+                matrix = all.parts[i].matrix[j]
+                of_matrix, of_bias = of_matrix @ matrix.T, matrix @ of_bias
+        return grads
 
 
-def _logdet(parts: list[Matrix], x: Tensor) -> Tensor:
-    total = sum(part.logdet() for part in parts)
-    return (math.prod(x.shape[2:]) * total).to(x.dtype).repeat(x.shape[0])  # type: ignore[union-attr]
+def together(runs: Sequence[Run]) -> None:
+    """Lets the runs of one pass compute their matrices with those of alike neighbours, of some at a time."""
+    held: dict[_Group, Composition] = {}
+    for _, alike in groupby(runs, key=Run.kind):
+        waiting = list(alike)
+        most = max(1, _TOGETHER // waiting[0].width ** 2)
+        for start in range(0, len(waiting), most):
+            some = waiting[start : start + most]
+            group = tuple(run.maps for run in some)  # not the runs, which would hold each other
+            for number, run in enumerate(some):
+                run._group, run._number, run._held = group, number, held
+
+
+def _logdet(all: Composition, j: int, x: Tensor) -> Tensor:
+    return (math.prod(x.shape[2:]) * all.logdet[j]).to(x.dtype).expand(x.shape[0])

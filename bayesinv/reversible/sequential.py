@@ -53,17 +53,19 @@ def _in_order(network: Any) -> list[Any]:
 def margins(network: nn.Module) -> tuple[int, int]:
     """The reach along any axis, and how many numbers are alive for each pixel."""
     layers: list[Any] = [layer for layer in _in_order(network) if not isinstance(layer, nn.ReLU)]
-    reach = sum(max(layer.kernel_size) // 2 for layer in layers if not isinstance(layer, nn.Linear))
     widths: list[int] = [layer.weight.shape[0] for layer in layers]
-    return reach, sum(widths) + max(widths, default=1) + (int(layers[0].weight.shape[1]) if layers else 0)
+    return _reach(network), sum(widths) + max(widths, default=1) + (int(layers[0].weight.shape[1]) if layers else 0)
+
+
+def _reach(network: nn.Module) -> int:
+    return sum(max(layer.kernel_size) // 2 for layer in _in_order(network) if hasattr(layer, "kernel_size"))
 
 
 def evaluated_in_order(
     network: nn.Module, a: Tensor, *, tile: Tile, wanted: bool = False
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, None, Gradients]]]:
     """The output on the tile, from the input on the tile with its halo, and the function from its gradient to all."""
-    reach, _ = margins(network)
-    edges = beyond = missing(reach, tile)
+    edges = beyond = missing(_reach(network), tile) if tile.is_strip else (0, 0)
     x = padded(a, edges).to(compute_dtype(a))
     steps: list[tuple[Any, Tensor, int, tuple[int, int]]] = []  # layer, its input (a ReLU's output), padding, beyond
     for layer in _in_order(network):

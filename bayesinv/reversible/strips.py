@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bayesinv.reversible.few_outputs import convolved_side_by_side, neighbours
 from bayesinv.reversible.gradients import Gradients, add_gradients
 from bayesinv.reversible.patches import convolved, rows_of
 from bayesinv.reversible.patches import pulled as products
@@ -36,6 +37,7 @@ __all__ = [
 Rows = tuple[int, int]
 _PART = 2**21  # numbers of a hidden layer that may lie in memory twice, or one sample's
 _LONG = 2**10  # rows
+_FEW = 2**11  # pixels; up to here calling a convolution costs more than its arithmetic
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
@@ -65,7 +67,8 @@ def is_same_size(layer: Any, rank: int) -> bool:
 
 def is_touched(module: nn.Module) -> bool:
     """Whether somebody has hung hooks on it, or compiled it."""
-    return any(getattr(module, name) for name in HOOKS)
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(hooked) or module._compiled_call_impl is not None
 
 
 def missing(reach: int, tile: Tile) -> Rows:
@@ -92,6 +95,11 @@ def convolution_of(x: Tensor, weight: Tensor, bias: Tensor | None, pads: list[in
         return F.linear(x, weight, bias)
     if x.ndim == 5 and _on_products(x):
         return convolved(x, weight, bias, pads)
+    if _is_pointwise(weight):
+        if len(x) * x.shape[2:].numel() <= _FEW and _on_products(x) and _is_channels_last(x):
+            return F.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+    elif (beside := neighbours(x, len(weight))) > 1:
+        return convolved_side_by_side(x, weight, bias, pads, beside)
     return torch.convolution(x, weight, bias, *_geometry(pads))
 
 
@@ -128,7 +136,7 @@ def of_weight(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tenso
         return _product_of_rows(rows_of(grad), rows_of(x)).view_as(weight)
     if _on_products(x) and _is_faster_as_products(x, weight):
         return products(x, weight, grad, pads, (False, True))[1]  # type: ignore[return-value]
-    return _library(x, weight, grad, pads, 1)
+    return _of_weight_by_library(x, weight, grad, pads)
 
 
 def _product_of_rows(left: Tensor, right: Tensor) -> Tensor:
@@ -140,13 +148,31 @@ def _product_of_rows(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
-    """Than the library: volumes; images with wide rows or few outputs, with AVX512 with few channels on one side."""
-    if x.ndim == 5 or _is_pointwise(weight):
+    """Than the library: volumes, and without AVX512 images with wide rows or few outputs."""
+    if x.ndim == 5 or _is_pointwise(weight) or _is_avx512():
         return x.ndim == 5
-    if x.ndim == 4 and _is_avx512():
-        few, many = sorted(weight.shape[:2])
-        return many >= 16 * few
     return x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight)
+
+
+def _of_weight_by_library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
+    """On a CPU with the side of fewer channels as the input, for outputs are computed 16 at a time, used or not.
+
+    ``dW[o, i, k] = sum_p dy[o, p] x[i, p + k - pad]`` is, with ``k`` reversed, the same of ``dy`` as input and ``x``
+    as gradient.
+    """
+    out, channels = weight.shape[:2]
+    vectors = x.dtype == torch.float32 and _is_avx512()
+    slow = vectors and 9 < min(out, channels) < 16  # with these as the input
+    whole = out == channels or (vectors and out % 16 == 0)
+    if not x.is_cpu or x.ndim != 4 or (whole and not slow) or (out < channels) == slow:
+        return _library(x, weight, grad, pads, 1)
+    turned = weight.transpose(0, 1)  # of which the library reads nothing but shape and layout
+    return _library(grad, turned, x, _opposite(weight, pads), 1).flip(2, 3).transpose(0, 1)
+
+
+def _opposite(weight: Tensor, pads: list[int]) -> list[int]:
+    """The pads of the adjoint."""
+    return [k - 1 - pad for k, pad in zip(weight.shape[2:], pads, strict=True)]
 
 
 @cache
@@ -163,6 +189,8 @@ def of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Ten
         found = (rows_of(grad) @ weight.flatten(1)).view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1)
     elif x.ndim == 5 and _on_products(x):
         found = products(x, weight, grad, pads, (True, False))[0]  # type: ignore[assignment]
+    elif not _is_pointwise(weight) and (beside := neighbours(grad, x.shape[1])) > 1:
+        found = convolved_side_by_side(grad, weight.flip(2, 3).transpose(0, 1), None, _opposite(weight, pads), beside)
     else:
         found = _library(x, weight, grad, pads, 0)
     return found if into is None else into.add_(found)

@@ -17,8 +17,8 @@ from side_by_side.nets import IN_BACKWARD, LINES, Missing, Trainable
 __all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
 
 Results = Iterator[dict[str, Any]]
-TURN = 0.2
-"""Seconds that a turn takes at least, in whole steps."""
+TURN = 1.0
+"""Seconds that a turn takes at least, in whole steps; in the first of them caches are still those of another line."""
 
 
 def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None = None) -> Results:

@@ -36,12 +36,12 @@ def test_products_are_the_convolution(
 @pytest.mark.parametrize(
     ("channels", "out", "width", "avx512", "products"),
     [(3, 5, 64, False, True), (3, 5, 63, False, False), (8, 2, 9, False, True), (8, 3, 9, False, False),
-     (3, 5, 64, True, False), (1, 16, 9, True, True), (32, 2, 64, True, True), (2, 31, 64, True, False)],
+     (3, 5, 64, True, False), (32, 2, 64, True, False)],
 )  # fmt: skip
 def test_a_layers_gradients_by_either_way(
     monkeypatch: pytest.MonkeyPatch, channels: int, out: int, width: int, avx512: bool, products: bool
 ) -> None:
-    """Weights of wide images and of few outputs by products; with AVX512 those of far more channels on one side."""
+    """Weights of wide images and of few outputs by products, with AVX512 by the library."""
     asked: list[bool] = []
     sound = strips.products
     monkeypatch.setattr(strips, "_is_avx512", lambda: avx512)
