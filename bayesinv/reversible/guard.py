@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bayesinv.reversible.base import Reversible
 from bayesinv.reversible.chain import Chain
 from bayesinv.reversible.fingerprint import Projections, drift
+from bayesinv.reversible.pixelwise import Run
 from bayesinv.reversible.tape import Entry, Site, Tape
 
 __all__ = ["DriftError", "DriftWarning", "Guard", "OnDrift", "guard"]
@@ -114,8 +115,10 @@ class Guard:
     ) -> None:
         self.remove()
 
-    def watches(self, one: Reversible, inverted: bool) -> bool:
+    def watches(self, one: Reversible | Run, inverted: bool) -> bool:
         """Whether a layer is watched as a whole, rather than the chains inside of it."""
+        if isinstance(one, Run):
+            return True
         if one not in self._composite:
             self._composite[one] = any(isinstance(part, Chain) for part in one.modules())
         if not self._composite[one]:
