@@ -11,11 +11,12 @@ whose result, channels last, lies in memory as that of ``W`` does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["convolved_side_by_side", "neighbours"]
+__all__ = ["convolved_side_by_side", "lanes", "neighbours"]
 
 _MANY = 2**12  # pixels; with fewer it takes longer to widen the kernel than it saves
 
@@ -32,7 +33,7 @@ def neighbours(x: Tensor, out: int) -> int:
     if not plain or len(x) * x.shape[2:].numel() < _MANY:
         return 1
     found = 1
-    while 2 * found * out <= _lanes() and x.shape[3] % (2 * found) == 0:
+    while 2 * found * out <= lanes() and x.shape[3] % (2 * found) == 0:
         found *= 2
     return found
 
@@ -57,5 +58,12 @@ def convolved_side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None, pads:
     return y.movedim(1, -1).reshape(len(x), y.shape[2], -1, out).movedim(-1, 1)
 
 
-def _lanes() -> int:
+@cache
+def lanes() -> int:
+    """How many float32 numbers the processor computes at once; 1 where that is not known.
+
+    Example:
+        >>> lanes() in (1, 8, 16)
+        True
+    """
     return {"AVX512": 16, "AVX2": 8}.get(torch.backends.cpu.get_cpu_capability(), 1)

@@ -20,7 +20,7 @@ Pull = Callable[[int, Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 class Matrices(NamedTuple):
     """Of ``n`` maps ``Y = X M + b`` on rows (pixels), alike in kind and shape.
 
-    ``pull(j, dM, db, dl)`` gives the gradients of the tensors that the ``j``-th map is made of.
+    ``pull(j, dM, db, dl)`` gives the gradients of the parameters that the ``j``-th map is made of.
     """
 
     matrix: Tensor  # M (n, c, c)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["convolved", "patches", "pulled", "rows_of", "spread"]
+__all__ = ["convolved", "opposite", "patches", "pulled", "rows_of", "spread"]
 
 _BLOCK = 2**17  # numbers of a matrix of patches: half a MB, which any workspace has room for
 
@@ -69,7 +69,7 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, pads: Sequence[int
     if x.shape[1] <= out:
         y = _product(_padded(x, pads), weight.movedim(1, -1).reshape(out, -1).T, kernel)
     else:
-        back, rows = _opposite(kernel, pads), rows_of(x)
+        back, rows = opposite(kernel, pads), rows_of(x)
         total = _zeros(x, (len(x), out, *space), back)
         matrix = _reversed(weight).movedim(0, -1).reshape(x.shape[1], -1)
         for block in _blocks((len(x), *x.shape[2:]), kernel, out):
@@ -103,7 +103,7 @@ def pulled(
                 _spread_over(block.of(total), rows[block.pixels] @ matrix, kernel)
             of_x = _inside(total, x.shape, pads)
     elif any(wanted):
-        last = _padded(grad, _opposite(kernel, pads))
+        last = _padded(grad, opposite(kernel, pads))
         if wanted[1]:
             found = _correlation(last, rows_of(x), kernel)
             of_weight = _reversed(found.view(*kernel, out, channels).movedim((-2, -1), (0, 1)))
@@ -197,6 +197,11 @@ def _reversed(weight: Tensor) -> Tensor:
     return weight.flip(list(range(2, weight.ndim)))
 
 
-def _opposite(kernel: Sequence[int], pads: Sequence[int]) -> list[int]:
-    """The pads of the adjoint."""
+def opposite(kernel: Sequence[int], pads: Sequence[int]) -> list[int]:
+    """The pads of the adjoint.
+
+    Example:
+        >>> opposite([3, 5], [1, 0])
+        [1, 4]
+    """
     return [k - 1 - pad for k, pad in zip(kernel, pads, strict=True)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from typing import Any
 
 import torch
@@ -30,7 +30,6 @@ __all__ = ["Run", "together"]
 _CACHE = 2**17  # numbers
 _TOGETHER = 2**14  # numbers of the matrices that are computed at once
 _Maps = tuple[Any, ...]
-_Group = tuple[_Maps, ...]
 
 
 class Run:
@@ -38,8 +37,8 @@ class Run:
 
     def __init__(self, maps: Sequence[nn.Module]) -> None:
         self.maps: _Maps = tuple(maps)
-        self._group: _Group = (self.maps,)
-        self._number, self._held = 0, dict[_Group, Composition]()
+        self._group: tuple[_Maps, ...] = (self.maps,)
+        self._place, self._held = (0, 0), dict[int, Composition]()  # which group, and which of it
 
     def modules(self) -> Iterator[nn.Module]:
         """The maps."""
@@ -49,10 +48,9 @@ class Run:
         """Those of all maps."""
         return chain.from_iterable(one.parameters() for one in self.maps)
 
-    @property
-    def width(self) -> int:
-        """The number of channels."""
-        return len(self.maps[0]._tensors()[0])
+    def numbers(self) -> int:
+        """Those of the largest matrix."""
+        return max(int(max(t.shape)) ** 2 for one in self.maps for t in one._tensors())
 
     def kind(self) -> tuple[Any, ...]:
         """What runs alike have in common."""
@@ -60,12 +58,13 @@ class Run:
 
     def _composed(self) -> tuple[Composition, int]:
         """All that depends on no pixel, maybe of other runs beside, and which of them this one is."""
-        if torch.is_grad_enabled():  # a graph of its own
-            return Composition([self.maps]), 0
-        if self._group not in self._held:
+        if len(self._group) == 1:
+            return Composition(self._group), 0
+        group, number = self._place
+        if group not in self._held:
             self._held.clear()  # those of the group before, which this pass is done with
-            self._held[self._group] = Composition(self._group)
-        return self._held[self._group], self._number
+            self._held[group] = Composition(self._group)
+        return self._held[group], number
 
     def _one_by_one(self, x: Tensor, *, inverted: bool) -> tuple[Tensor, Tensor]:
         """As differentiable torch."""
@@ -79,19 +78,19 @@ class Run:
         if looked_into():
             return self._one_by_one(x, inverted=False)
         with full_precision(x):
-            all, j = self._composed()
-            matrix, bias = (found[j] for found in all.first[-1])
+            made, j = self._composed()
+            matrix, bias = (found[j] for found in made.first[-1])
             y = as_image((as_rows(x, len(matrix)) @ matrix).add_(bias), x)  # faster than `addmm` of a vector
-        return y, _logdet(all, j, x)
+        return y, _logdet(made, j, x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         if looked_into():
             return self._one_by_one(y, inverted=True)
         with full_precision(y):
-            all, j = self._composed()
-            inverse = all.inverse[j]
-            x = as_image((as_rows(y, len(inverse)) @ inverse).sub_(all.shift[j]), y)
-        return x, -_logdet(all, j, y)
+            made, j = self._composed()
+            inverse = made.inverse[j]
+            x = as_image((as_rows(y, len(inverse)) @ inverse).sub_(made.shift[j]), y)
+        return x, -_logdet(made, j, y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
         return self._back(y, grad_y, grad_logdet, inverted=False, owned=False)
@@ -107,58 +106,62 @@ class Run:
     def _back(self, y: Tensor, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool, owned: bool) -> Backward:
         """Some rows at a time, which stay in the cache; in place where ``owned``."""
         with full_precision(y):
-            all, j = self._composed()
-            matrix, bias = (found[j] for found in all.first[-1])
-            inverse, shift = all.inverse[j], all.shift[j]
+            made, j = self._composed()
+            matrix, bias = (found[j] for found in made.first[-1])
+            inverse, shift = made.inverse[j], made.shift[j]
             rows, grad_rows = as_rows(y, len(matrix)), as_rows(grad_y, len(matrix))
             x, grad_x = (rows, grad_rows) if owned else (torch.empty_like(rows), torch.empty_like(grad_rows))
             of_matrix, of_bias = torch.zeros_like(matrix), sum_of_rows(grad_rows)
             if inverted:
                 of_bias = -(inverse @ of_bias)
+            learns = any(t.requires_grad for one in self.maps for t in one._tensors())
             blocks = math.ceil(len(rows) * rows.stride(0) / _CACHE) if rows.is_cpu else 1
             some = [t.tensor_split(max(1, blocks)) for t in (rows, grad_rows, x, grad_x)]
             for part, grad, new, grad_new in zip(*some, strict=True):
                 if inverted:
                     grad_new.copy_(grad @ inverse.T)
-                    of_matrix.addmm_(part.T, grad_new, alpha=-1)
+                    if learns:
+                        of_matrix.addmm_(part.T, grad_new, alpha=-1)
                     torch.add(part @ matrix, bias, out=new)
                 else:
                     torch.sub(part @ inverse, shift, out=new)
-                    of_matrix.addmm_(new.T, grad)
+                    if learns:
+                        of_matrix.addmm_(new.T, grad)
                     grad_new.copy_(grad @ matrix.T)
             of_logdet = math.prod(y.shape[2:]) * grad_logdet.sum() * (-1 if inverted else 1)
-            grads = self._gradients(all, j, of_matrix, of_bias, of_logdet)
+            grads = self._gradients(made, j, of_matrix, of_bias, of_logdet) if learns else Gradients()
         return as_image(x, y), as_image(grad_x, y), None, grads
 
-    def _gradients(self, all: Composition, j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
+    def _gradients(self, made: Composition, j: int, of_matrix: Tensor, of_bias: Tensor, of_logdet: Tensor) -> Gradients:
         """Map by map, from the last one to the first."""
         grads: Gradients = {}
         for i in reversed(range(len(self.maps))):
             tensors, of_this = self.maps[i]._tensors(), of_matrix
             if i:
-                before, shift = all.first[i - 1]
+                before, shift = made.first[i - 1]
                 of_this = torch.addr(before[j].T @ of_matrix, shift[j], of_bias)
             if any(t.requires_grad for t in tensors):
-                found = all.parts[i].pull(j, of_this, of_bias, of_logdet)
+                found = made.parts[i].pull(j, of_this, of_bias, of_logdet)
                 add_gradients(grads, {t: g for t, g in zip(tensors, found, strict=False) if t.requires_grad})
             if i:
-                matrix = all.parts[i].matrix[j]
+                matrix = made.parts[i].matrix[j]
                 of_matrix, of_bias = of_matrix @ matrix.T, matrix @ of_bias
         return grads
 
 
 def together(runs: Sequence[Run]) -> None:
     """Lets the runs of one pass compute their matrices with those of alike neighbours, of some at a time."""
-    held: dict[_Group, Composition] = {}
+    held: dict[int, Composition] = {}
+    groups = count()
     for _, alike in groupby(runs, key=Run.kind):
         waiting = list(alike)
-        most = max(1, _TOGETHER // waiting[0].width ** 2)
+        most = max(1, _TOGETHER // waiting[0].numbers())
         for start in range(0, len(waiting), most):
-            some = waiting[start : start + most]
-            group = tuple(run.maps for run in some)  # not the runs, which would hold each other
+            some, group = waiting[start : start + most], next(groups)
+            maps = tuple(run.maps for run in some)  # not the runs, which would hold each other
             for number, run in enumerate(some):
-                run._group, run._number, run._held = group, number, held
+                run._group, run._place, run._held = maps, (group, number), held
 
 
-def _logdet(all: Composition, j: int, x: Tensor) -> Tensor:
-    return (math.prod(x.shape[2:]) * all.logdet[j]).to(x.dtype).expand(x.shape[0])
+def _logdet(made: Composition, j: int, x: Tensor) -> Tensor:
+    return (math.prod(x.shape[2:]) * made.logdet[j]).to(x.dtype).expand(x.shape[0])

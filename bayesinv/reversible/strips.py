@@ -3,16 +3,15 @@ r"""Convolutions and linear layers on strips of rows, with gradients by hand; wh
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bayesinv.reversible.few_outputs import convolved_side_by_side, neighbours
+from bayesinv.reversible.few_outputs import convolved_side_by_side, lanes, neighbours
 from bayesinv.reversible.gradients import Gradients, add_gradients
-from bayesinv.reversible.patches import convolved, rows_of
+from bayesinv.reversible.patches import convolved, opposite, rows_of
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.pixels import sum_of_rows
 from bayesinv.reversible.tiles import Tile
@@ -38,7 +37,6 @@ Rows = tuple[int, int]
 _PART = 2**21  # numbers of a hidden layer that may lie in memory twice, or one sample's
 _LONG = 2**10  # rows
 _FEW = 2**11  # pixels; up to here calling a convolution costs more than its arithmetic
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
 
 
 def compute_dtype(a: Tensor) -> torch.dtype:
@@ -149,7 +147,7 @@ def _product_of_rows(left: Tensor, right: Tensor) -> Tensor:
 
 def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
     """Than the library: volumes, and without AVX512 images with wide rows or few outputs."""
-    if x.ndim == 5 or _is_pointwise(weight) or _is_avx512():
+    if x.ndim == 5 or _is_pointwise(weight) or (x.ndim == 4 and _is_avx512()):
         return x.ndim == 5
     return x.shape[-1] >= 64 or x.shape[1] >= 4 * len(weight)
 
@@ -157,27 +155,23 @@ def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
 def _of_weight_by_library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
     """On a CPU with the side of fewer channels as the input, for outputs are computed 16 at a time, used or not.
 
+    Not where they are 16 anyway, and the other way round where AVX512 has slow kernels, of 10 to 15 inputs.
+
     ``dW[o, i, k] = sum_p dy[o, p] x[i, p + k - pad]`` is, with ``k`` reversed, the same of ``dy`` as input and ``x``
     as gradient.
     """
     out, channels = weight.shape[:2]
     vectors = x.dtype == torch.float32 and _is_avx512()
     slow = vectors and 9 < min(out, channels) < 16  # with these as the input
-    whole = out == channels or (vectors and out % 16 == 0)
-    if not x.is_cpu or x.ndim != 4 or (whole and not slow) or (out < channels) == slow:
+    whole = vectors and not slow and out % 16 == 0
+    if not x.is_cpu or x.ndim != 4 or out == channels or whole or (out < channels) == slow:
         return _library(x, weight, grad, pads, 1)
     turned = weight.transpose(0, 1)  # of which the library reads nothing but shape and layout
-    return _library(grad, turned, x, _opposite(weight, pads), 1).flip(2, 3).transpose(0, 1)
+    return _library(grad, turned, x, opposite(weight.shape[2:], pads), 1).flip(2, 3).transpose(0, 1)
 
 
-def _opposite(weight: Tensor, pads: list[int]) -> list[int]:
-    """The pads of the adjoint."""
-    return [k - 1 - pad for k, pad in zip(weight.shape[2:], pads, strict=True)]
-
-
-@cache
 def _is_avx512() -> bool:
-    return "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return lanes() == 16
 
 
 def of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Tensor | None = None) -> Tensor:
@@ -190,7 +184,9 @@ def of_input(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int], into: Ten
     elif x.ndim == 5 and _on_products(x):
         found = products(x, weight, grad, pads, (True, False))[0]  # type: ignore[assignment]
     elif not _is_pointwise(weight) and (beside := neighbours(grad, x.shape[1])) > 1:
-        found = convolved_side_by_side(grad, weight.flip(2, 3).transpose(0, 1), None, _opposite(weight, pads), beside)
+        found = convolved_side_by_side(
+            grad, weight.flip(2, 3).transpose(0, 1), None, opposite(weight.shape[2:], pads), beside
+        )
     else:
         found = _library(x, weight, grad, pads, 0)
     return found if into is None else into.add_(found)

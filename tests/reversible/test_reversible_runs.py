@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from typing import Any
@@ -12,6 +13,7 @@ from reversible_parts import coupling
 from torch import nn
 
 from bayesinv.reversible import LU, ActNorm, Chain, Householder, matrices, pixelwise, updating
+from bayesinv.reversible.updating import Update
 
 
 def steps(n: int, channels: int = 4, *, turned: type[LU] | type[Householder] = LU) -> Chain:
@@ -83,6 +85,30 @@ def test_frozen_ones_get_no_gradient() -> None:
     with updating(chain, lambda parameter, _: updated.append(parameter)):
         chain(torch.randn(2, 4, 6))[0].sum().backward()
     assert {id(p) for p in updated} == {id(p) for p in chain.parameters()} - {id(p) for p in frozen}
+
+
+def test_a_parameter_may_change_before_the_rest_of_its_group_is_gone_through() -> None:
+    """Steps within the backward pass, against steps after it, for three passes."""
+    chain, x = steps(4).double(), torch.randn(3, 4, 6, dtype=torch.float64)
+    twin = copy.deepcopy(chain)
+
+    def descend(parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+        with torch.no_grad():
+            parameter -= 0.01 * gradient
+
+    def passed(one: Chain, update: Update) -> None:
+        with updating(one, update):
+            y, logdet = one(x)
+            ((y**2).mean() - logdet.mean()).backward()
+
+    for _ in range(3):
+        found: list[tuple[nn.Parameter, torch.Tensor]] = []
+        passed(chain, descend)
+        passed(twin, lambda *one, found=found: found.append(one))  # type: ignore[misc]
+        for parameter, gradient in found:
+            descend(parameter, gradient)
+    for parameter, expected in zip(chain.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_is_left_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
