@@ -156,8 +156,7 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
             raise ValueError(f"expected a condition with batch size {x.shape[0]}, got one of shape {tuple(part.shape)}")
     if x.is_cpu:
         steady_heap()
-    every = dict.fromkeys(p for part in layer.modules() for p in part._parameters.values())  # in half the time
-    parameters = [p for p in every if p is not None and p.requires_grad]
+    parameters = [p for p in layer.parameters() if p.requires_grad]
     looked_into = is_plain(x, *flat, *parameters)
     if not looked_into and torch.is_grad_enabled() and (parameters or any(t.requires_grad for t in (x, *flat))):
         y, logdet, _ = Rebuild.apply(  # type: ignore[no-untyped-call]

@@ -65,20 +65,17 @@ class LU(Reversible):
         self.register_buffer("order", permutation.argmax(1))  # (P M)[i] = M[order[i]]
         self.register_buffer("sign", diagonal.sign().to(torch.get_default_dtype()))
 
-    def _upper(self) -> Tensor:
-        return _upper(self.factors, self.sign)
-
     def _logdet(self, x: Tensor) -> Tensor:
         return (math.prod(x.shape[2:]) * self.factors.diagonal().sum()).to(x.dtype).repeat(x.shape[0])
 
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(x):
-            weight = _product(self.factors, self._upper(), self.order)
+            weight = _product(self.factors, _upper(self.factors, self.sign), self.order)
             return as_image(as_rows(x, len(weight)) @ weight.T, x), self._logdet(x)
 
     def _inverse(self, y: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         with full_precision(y):
-            inverse = _solved(self.factors, self._upper(), self.order)
+            inverse = _solved(self.factors, _upper(self.factors, self.sign), self.order)
             return as_image(as_rows(y, len(inverse)) @ inverse.T, y), -self._logdet(y)
 
     def _backward(self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:

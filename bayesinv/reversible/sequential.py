@@ -65,7 +65,7 @@ def evaluated_in_order(
     network: nn.Module, a: Tensor, *, tile: Tile, wanted: bool = False
 ) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, None, Gradients]]]:
     """The output on the tile, from the input on the tile with its halo, and the function from its gradient to all."""
-    edges = beyond = missing(_reach(network), tile) if tile.is_strip else (0, 0)
+    edges = beyond = missing(_reach(network), tile)
     x = padded(a, edges).to(compute_dtype(a))
     steps: list[tuple[Any, Tensor, int, tuple[int, int]]] = []  # layer, its input (a ReLU's output), padding, beyond
     for layer in _in_order(network):

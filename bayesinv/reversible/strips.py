@@ -155,7 +155,7 @@ def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
 def _of_weight_by_library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
     """On a CPU with the side of fewer channels as the input, for outputs are computed 16 at a time, used or not.
 
-    Not where they are 16 anyway, and the other way round where AVX512 has slow kernels, of 10 to 15 inputs.
+    Not where they are a multiple of 16, and the other way round where AVX512 has slow kernels, for 10 to 15 inputs.
 
     ``dW[o, i, k] = sum_p dy[o, p] x[i, p + k - pad]`` is, with ``k`` reversed, the same of ``dy`` as input and ``x``
     as gradient.

@@ -18,7 +18,7 @@ __all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "ste
 
 Results = Iterator[dict[str, Any]]
 TURN = 1.0
-"""Seconds that a turn takes at least, in whole steps; in the first of them caches are still those of another line."""
+"""Seconds of a turn, in as many whole steps as fit or one; in the first of them caches are still another line's."""
 
 
 def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None = None) -> Results:
