@@ -12,7 +12,7 @@ import torch
 from reversible_parts import coupling
 from torch import nn
 
-from bayesinv.reversible import LU, ActNorm, Chain, Householder, matrices, pixelwise, updating
+from bayesinv.reversible import LU, ActNorm, Chain, Householder, matrices, pixelwise, plain, updating
 from bayesinv.reversible.updating import Update
 
 
@@ -48,20 +48,20 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("turned", [LU, Householder])
-@pytest.mark.parametrize("most", [1, 2, 3, 100])
-def test_together_they_are_what_they_are_alone(
-    monkeypatch: pytest.MonkeyPatch, groups: list[int], turned: Any, most: int
+@pytest.mark.parametrize("most", [0.5, 1, 2, 3, 100])
+def test_together_they_are_what_they_are_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, groups: list[int], turned: Any, most: float
 ) -> None:
     torch.manual_seed(0)
     chain, x = steps(5, turned=turned).double(), torch.randn(3, 4, 6, dtype=torch.float64)
     groups.clear()
-    monkeypatch.setattr(pixelwise, "_TOGETHER", 0)
-    alone = gradients(chain, x)
-    assert groups == [1] * 10
-    groups.clear()
-    monkeypatch.setattr(pixelwise, "_TOGETHER", most * 16)
+    with plain():
+        alone = gradients(chain, x)
+    assert groups == []
+    monkeypatch.setattr(pixelwise, "_TOGETHER", int(most * 16))
     found = gradients(chain, x)
-    forward = [min(most, 5 - start) for start in range(0, 5, most)]
+    step = max(1, int(most))
+    forward = [min(step, 5 - start) for start in range(0, 5, step)]
     assert groups == forward + forward[::-1]
     for one, other in zip(found, alone, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
@@ -112,23 +112,25 @@ def test_a_parameter_may_change_before_the_rest_of_its_group_is_gone_through() -
 
 
 def test_nothing_is_left_of_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cycle of references holds the matrices until the next collection."""
+    """Nor of a group when the next one's turn has come; no cycle of references waits for a collection."""
     left: list[weakref.ref[Any]] = []
     made = pixelwise.Composition
 
     def noted(rows: Any) -> Any:
+        assert all(one() is None for one in left)
         found = made(rows)
         left.append(weakref.ref(found))
         return found
 
     monkeypatch.setattr(pixelwise, "Composition", noted)
-    chain = steps(3)
+    monkeypatch.setattr(pixelwise, "_TOGETHER", 2 * 16)
+    chain = steps(4)
     gc.collect()
     gc.disable()
     try:
         left.clear()
         gradients(chain, torch.randn(2, 4, 6))
-        assert len(left) == 2
+        assert len(left) == 4
         assert all(one() is None for one in left)
     finally:
         gc.enable()

@@ -100,3 +100,11 @@ def test_one_pixel_kernels_on_small_and_large_images(size: int) -> None:
     layer = nn.Conv2d(3, 5, 1)
     x = images(2, 3, size, size, dtype=torch.float32)
     torch.testing.assert_close(strips.applied(layer, x, 0), layer(x))
+
+
+@pytest.mark.parametrize(("rank", "products"), [(1, True), (2, False), (3, True)])
+def test_avx512_has_fast_kernels_for_images_only(monkeypatch: pytest.MonkeyPatch, rank: int, products: bool) -> None:
+    """Wide traces and volumes go by products of patches as on other processors."""
+    monkeypatch.setattr(strips, "_is_avx512", lambda: True)
+    x, weight = torch.zeros(1, 2, *[64] * rank), torch.zeros(32, 2, *[3] * rank)
+    assert strips._is_faster_as_products(x, weight) == products
