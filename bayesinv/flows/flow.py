@@ -58,8 +58,8 @@ class Flow(nn.Module):
         if x.shape[1:] != self.shape:
             raise ValueError(f"expected a batch of {self.shape}, got a tensor of shape {tuple(x.shape)}")
         _check_temperature(temperature)
-        z, logdet = self.map(x, self._digested(cond))
-        log_prob: Tensor = self._latent_log_prob(z, temperature) + logdet
+        energy, logdet = self.map.energy(x, self._digested(cond))
+        log_prob: Tensor = self._latent_log_prob(energy, temperature) + logdet
         return log_prob
 
     def sample(
@@ -107,10 +107,9 @@ class Flow(nn.Module):
     def _like(self) -> Tensor:
         return next(self.parameters(), torch.zeros(()))
 
-    def _latent_log_prob(self, z: Tensor, temperature: float) -> Tensor:
+    def _latent_log_prob(self, energy: Tensor, temperature: float) -> Tensor:
         dimension = math.prod(self.shape)
-        square = z.square().sum(list(range(1, z.ndim))) / temperature**2
-        return -0.5 * square - dimension * (0.5 * math.log(2 * math.pi) + math.log(temperature))
+        return -energy / temperature**2 - dimension * (0.5 * math.log(2 * math.pi) + math.log(temperature))
 
     def _draws(
         self, n: int, cond: Condition, seed: int, temperature: float, batch_size: int
@@ -128,7 +127,8 @@ class Flow(nn.Module):
             z = temperature * self.latent(count, batch, seed=seed, start=start)
             with torch.no_grad(), _evaluating(self):  # not round the yield: the caller goes on there
                 x, logdet = self.map.inverse(z.flatten(0, 1), _repeated(cond, count))
-                log_prob = self._latent_log_prob(z.flatten(0, 1), temperature) - logdet
+                energy = z.flatten(0, 1).square().flatten(1).sum(1) / 2
+                log_prob = self._latent_log_prob(energy, temperature) - logdet
             lead = (count,) if first is None else (count, batch)
             yield x.reshape(*lead, *self.shape), log_prob.reshape(lead)
 

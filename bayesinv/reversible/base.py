@@ -28,7 +28,8 @@ from bayesinv.reversible.gradients import (
 )
 from bayesinv.reversible.heap import steady_heap
 from bayesinv.reversible.plain import is_plain
-from bayesinv.reversible.rebuild import Pass, Rebuild
+from bayesinv.reversible.rebuild import Pass, Rebuild, energy_of
+from bayesinv.reversible.strips import is_touched
 from bayesinv.reversible.tape import Tape, written_by
 from bayesinv.reversible.tiles import Workspace, budgeted, check_workspace
 
@@ -101,6 +102,27 @@ class Reversible(nn.Module, ABC):
         """
         return _run(self, True, y, cond)
 
+    def energy(self, x: Tensor, cond: Condition = None) -> tuple[Tensor, Tensor]:
+        """Maps ``x`` to ``(|y|^2 / 2, log |det dy/dx|)``, both ``(batch,)``: a Gaussian log density but for constants.
+
+        Nobody else sees ``y`` here, so that the backward pass overwrites it and its gradient; by way of `forward` it
+        copies both, and a training step takes two tensors of the size of ``x`` more. A map with hooks takes that way.
+
+        Raises:
+            ValueError: if ``x`` has no batch and channel axes, or the condition another batch size.
+
+        Example:
+            >>> import torch
+            >>> from bayesinv.reversible import ActNorm
+            >>> energy, logdet = ActNorm(2).eval().energy(torch.tensor([[3.0, 4.0]]))
+            >>> energy.tolist(), logdet.tolist()
+            ([12.5], [0.0])
+        """
+        if is_touched(self):
+            y, logdet = self(x, cond)
+            return energy_of(y), logdet
+        return _run(self, False, x, cond, ends_in_energy=True)
+
     @abstractmethod
     def _forward(self, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]: ...
 
@@ -143,7 +165,9 @@ class Reversible(nn.Module, ABC):
         return back(y, cond, grad_y, grad_logdet)
 
 
-def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+def _run(
+    layer: Reversible, inverted: bool, x: Tensor, cond: Condition, *, ends_in_energy: bool = False
+) -> tuple[Tensor, Tensor]:
     if x.ndim < 2 or not x.is_floating_point():
         raise ValueError(
             f"expected a floating-point tensor (batch, channels, *space), got {x.dtype} of shape {tuple(x.shape)}"
@@ -160,10 +184,12 @@ def _run(layer: Reversible, inverted: bool, x: Tensor, cond: Condition) -> tuple
     looked_into = is_plain(x, *flat, *parameters)
     if not looked_into and torch.is_grad_enabled() and (parameters or any(t.requires_grad for t in (x, *flat))):
         y, logdet, _ = Rebuild.apply(  # type: ignore[no-untyped-call]
-            Pass(layer, inverted, isinstance(cond, tuple), x.dtype, layer._guard), len(flat), x, *flat, *parameters
-        )
+            Pass(layer, inverted, ends_in_energy, isinstance(cond, tuple), x.dtype, layer._guard),
+            len(flat), x, *flat, *parameters,
+        )  # fmt: skip
         return y, logdet
     tape = Tape() if looked_into else None
     follows, workspace = looked_into and torch.is_grad_enabled(), None if looked_into else layer.workspace
     with torch.set_grad_enabled(follows), written_by(tape), budgeted(workspace):
-        return layer._inverse(x, cond) if inverted else layer._forward(x, cond)
+        y, logdet = layer._inverse(x, cond) if inverted else layer._forward(x, cond)
+        return energy_of(y) if ends_in_energy else y, logdet

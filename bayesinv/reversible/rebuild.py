@@ -1,4 +1,8 @@
-"""`Rebuild`: the one autograd node of a reversible map, however deep; it saves the output and the condition only."""
+r"""`Rebuild`: the one autograd node of a reversible map, however deep; it saves the output and the condition only.
+
+Where only the energy ``E = |y|^2 / 2`` of the output is asked for, as in a Gaussian log density, nobody else ever sees
+the output: its gradient ``dL/dE y`` is made here, and the backward pass writes over both instead of copies of them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bayesinv.reversible.gradients import Backward, Condition
+from bayesinv.reversible.gradients import Backward, Condition, storages
 from bayesinv.reversible.stream import narrowed, precise, widened
 from bayesinv.reversible.tape import Tape, back_through, through, written_by
 from bayesinv.reversible.tiles import budgeted
@@ -19,15 +23,19 @@ if TYPE_CHECKING:
     from bayesinv.reversible.base import Reversible
     from bayesinv.reversible.guard import Guard
 
-__all__ = ["Pass", "Rebuild"]
+__all__ = ["Pass", "Rebuild", "energy_of"]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass through a map: its direction, whether the condition is a pyramid, the dtype outside, and the guard."""
+    """One pass through a map: its direction, whether it ends in the output's energy, and what is around it.
+
+    That is whether the condition is a pyramid, the dtype outside, and the guard.
+    """
 
     layer: Reversible
     inverted: bool
+    energy: bool
     pyramid: bool
     dtype: torch.dtype
     guard: Guard | None
@@ -61,13 +69,16 @@ class Pass:
         with written_by(tape), budgeted(self.layer.workspace), wide:
             return through(self.layer, -1, self.layer, x.to(self.wide or x.dtype), cond, inverted=self.inverted)
 
-    def back(self, tape: Tape, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor) -> Backward:
-        """The gradients, from the output in the dtype of the stream; again where the guard asks for it."""
-        grad_y, grad_logdet = grad_y.to(y.dtype), grad_logdet.to(y.dtype)
+    def back(
+        self, tape: Tape, y: Tensor, cond: Condition, grad_out: Tensor, grad_logdet: Tensor, *, owned: bool = False
+    ) -> Backward:
+        """The gradients, from the output in the dtype of the stream, which may be overwritten where it is ``owned``."""
+        grad_out, grad_logdet = grad_out.to(y.dtype), grad_logdet.to(y.dtype)
+        grad_y = y * grad_out.view(-1, *[1] * (y.ndim - 1)) if self.energy else grad_out
         wide = widened(self.layer.layers() if self.wide else [], self.wide)
         with written_by(tape), budgeted(self.layer.workspace), wide as originals:
             x, grad_x, grad_cond, grads = back_through(
-                self.layer, -1, self.layer, y, cond, grad_y, grad_logdet, inverted=self.inverted
+                self.layer, -1, self.layer, y, cond, grad_y, grad_logdet, inverted=self.inverted, owned=owned
             )
         return x, grad_x, grad_cond, narrowed(grads, originals) if self.wide else grads
 
@@ -75,7 +86,8 @@ class Pass:
 class Rebuild(torch.autograd.Function):
     """``y, logdet, token = Rebuild.apply(one_pass, number of condition tensors, x, *condition tensors, *parameters)``.
 
-    The token holds nothing; in the backward pass it leads back to all inputs, for whoever asks for a second derivative.
+    In the place of ``y`` stands its energy where the pass ends in that. The token holds nothing; in the backward pass
+    it leads back to all inputs, for whoever asks for a second derivative.
     """
 
     @staticmethod
@@ -84,24 +96,27 @@ class Rebuild(torch.autograd.Function):
         tape = one.tape()
         y, logdet = one.run(tape, x, one.condition(rest[:parts], [False] * parts))
         kept = y = x.view_as(x) if y is x else y
+        if one.energy:
+            y = energy_of(y)
         if one.wide:
             y, logdet = y.to(x.dtype), logdet.to(x.dtype)
         start, token = [x] if one.keeps_input else [], x.new_empty(0)
         ctx.save_for_backward(kept, token, *rest[:parts], *start, *tape.tensors())
         ctx.one, ctx.parts, ctx.tape, ctx.parameters = one, parts, tape, rest[parts:]
         ctx.state = _state(one.layer)
+        ctx.owned = one.energy and one.guard is None and not storages(kept) & storages(x, *rest[:parts])
         ctx.autocast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
         return y, logdet, token
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_logdet: Tensor, _: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad_out: Tensor, grad_logdet: Tensor, _: Tensor) -> tuple[Any, ...]:
         """Rebuilds the input and hands out the gradients on the way."""
         y, token, *saved = ctx.saved_tensors
         if _state(ctx.one.layer) != ctx.state:
             raise RuntimeError("expected the parameters of the forward pass, got changed ones: call backward first")
         enabled, dtype = ctx.autocast
         with torch.no_grad(), torch.autocast(y.device.type, enabled=enabled, dtype=dtype):  # networks repeat themselves
-            _, grad_x, grad_cond, grads = _gradients(ctx, y.detach(), saved, grad_y, grad_logdet)
+            _, grad_x, grad_cond, grads = _gradients(ctx, y.detach(), saved, grad_out, grad_logdet)
         grad_flat = grad_cond if isinstance(grad_cond, tuple) else (grad_cond,) * ctx.parts
         found = (grad_x, *grad_flat, *[grads.get(p) for p in ctx.parameters])
         if torch.is_grad_enabled():
@@ -109,20 +124,25 @@ class Rebuild(torch.autograd.Function):
         return None, None, *found
 
 
-def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_logdet: Tensor) -> Backward:
+def energy_of(y: Tensor) -> Tensor:
+    """``|y|^2 / 2`` of each sample, ``(batch,)``."""
+    return y.square().sum(list(range(1, y.ndim))) / 2
+
+
+def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_out: Tensor, grad_logdet: Tensor) -> Backward:
     one: Pass = ctx.one
     flat, saved = saved[: ctx.parts], saved[ctx.parts :]
     start, notes = (saved[:1], saved[1:]) if one.keeps_input else ([], saved)
     cond = one.condition(flat, ctx.needs_input_grad[3 : 3 + ctx.parts])
     tape: Tape = ctx.tape.reread(notes)
-    found = one.back(tape, y, cond, grad_y, grad_logdet)
+    found = one.back(tape, y, cond, grad_out, grad_logdet, owned=ctx.owned and not _is_kept())
     late = None if one.guard is None else one.guard.measure(tape)
     if one.guard is not None and late is not None:
         one.guard.report(*late)
         if one.keeps_input:
             again: Tape = ctx.tape.rewritten(late=late[0].index)
             y, _ = one.run(again, start[0], cond)
-            found = one.back(again.reread(again.tensors()), y, cond, grad_y, grad_logdet)
+            found = one.back(again.reread(again.tensors()), y, cond, grad_out, grad_logdet)
     x, grad_x, grad_cond, grads = found
     if one.wide:
         grad_x = grad_x.to(one.dtype)
@@ -130,6 +150,12 @@ def _gradients(ctx: Any, y: Tensor, saved: list[Tensor], grad_y: Tensor, grad_lo
         cast = tuple(None if g is None else g.to(c.dtype) for g, c in zip(of_flat, flat, strict=False))
         grad_cond = cast if one.pyramid else cast[0] if cast else None
     return x, grad_x, grad_cond, grads
+
+
+def _is_kept() -> bool:
+    """Whether the graph may be gone through once more, for which torch has a private name only."""
+    told: Any = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return told is None or bool(told())
 
 
 def _state(layer: Reversible) -> int:

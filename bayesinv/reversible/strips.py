@@ -155,19 +155,23 @@ def _is_faster_as_products(x: Tensor, weight: Tensor) -> bool:
 def _of_weight_by_library(x: Tensor, weight: Tensor, grad: Tensor, pads: list[int]) -> Tensor:
     """On a CPU with the side of fewer channels as the input, for outputs are computed 16 at a time, used or not.
 
-    Not where they are a multiple of 16, and the other way round where AVX512 has slow kernels, for 10 to 15 inputs.
+    Not where they are a multiple of 16, and the other way round where AVX512 has slow kernels, for 10 to 15 inputs. On
+    strips, whose rows are not padded in one of the two ways but twice in the other, only where there are few.
 
     ``dW[o, i, k] = sum_p dy[o, p] x[i, p + k - pad]`` is, with ``k`` reversed, the same of ``dy`` as input and ``x``
     as gradient.
     """
     out, channels = weight.shape[:2]
-    vectors = x.dtype == torch.float32 and _is_avx512()
-    slow = vectors and 9 < min(out, channels) < 16  # with these as the input
+    if not x.is_cpu or x.ndim != 4 or out == channels:
+        return _library(x, weight, grad, pads, 1)
+    vectors, few = x.dtype == torch.float32 and _is_avx512(), min(out, channels)
+    slow = vectors and 9 < few < 16  # with these as the input
     whole = vectors and not slow and out % 16 == 0
-    if not x.is_cpu or x.ndim != 4 or out == channels or whole or (out < channels) == slow:
+    turned_pads = opposite(weight.shape[2:], pads)
+    if whole or (out < channels) == slow or (few > 9 and turned_pads != pads):
         return _library(x, weight, grad, pads, 1)
     turned = weight.transpose(0, 1)  # of which the library reads nothing but shape and layout
-    return _library(grad, turned, x, opposite(weight.shape[2:], pads), 1).flip(2, 3).transpose(0, 1)
+    return _library(grad, turned, x, turned_pads, 1).flip(2, 3).transpose(0, 1)
 
 
 def _is_avx512() -> bool:

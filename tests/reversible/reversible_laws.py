@@ -112,6 +112,27 @@ def gradients_are_autograds(
             assert_same_gradients(found, expected)
 
 
+def energy_is_the_outputs(layer: Reversible, x: Tensor, cond: Condition) -> None:
+    """``(|y|^2 / 2, logdet)`` and its gradients, again from a graph that was kept; input and condition stay."""
+    x, cond, named = leaves(layer, x, cond)
+    before = {name: leaf.detach().clone() for name, leaf in named.items()}
+    y, expected = layer._forward(x, cond)
+    found, logdet = layer.energy(x, cond)
+    torch.testing.assert_close(found, y.square().flatten(1).sum(1) / 2, rtol=GRADIENT, atol=GRADIENT)
+    torch.testing.assert_close(logdet, expected, rtol=GRADIENT, atol=GRADIENT)
+    weights, others = torch.linspace(-1, 1.5, len(x)).to(x), torch.linspace(1, -2, len(x)).to(x)
+
+    def gradients_of(energy: Tensor, logdet: Tensor, *, keep: bool = False) -> dict[str, Tensor]:
+        loss = (weights * energy + others * logdet).sum()
+        grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True, retain_graph=keep)
+        return {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(named.items(), grads, strict=True)}
+
+    wanted = gradients_of(y.square().flatten(1).sum(1) / 2, expected)
+    for keep in (True, True, False):
+        assert_same_gradients(gradients_of(found, logdet, keep=keep), wanted)
+    assert all(torch.equal(leaf, before[name]) for name, leaf in named.items())
+
+
 def backward_rebuilds_the_input(layer: Reversible, x: Tensor, cond: Condition) -> None:
     """What `_backward` and `_inverse_backward` hand back first is the input: the next layer down lives on it."""
     with torch.no_grad():

@@ -104,6 +104,12 @@ def test_gradients_of_chains_with_views(name: str, batch: int, conditioned: bool
     for direction in laws.DIRECTIONS:
         expected = laws.gradients(chain, x, cond, direction=direction, plain=True)
         laws.assert_same_gradients(laws.gradients(chain, x, cond, direction=direction, plain=False), expected)
+    laws.energy_is_the_outputs(chain, x, cond)
+
+
+@pytest.mark.parametrize("one", [Chain(), Chain(Turned()), Chain(Shifted()), OnPart(Turned(), start=0, stop=4)])
+def test_the_input_of_an_energy_is_kept_where_it_is_the_output(one: Reversible) -> None:
+    laws.energy_is_the_outputs(one, torch.randn(2, 4, 4, 4, dtype=torch.float64), None)
 
 
 def test_the_gradient_handed_in_is_no_part_of_the_gradients_handed_out() -> None:

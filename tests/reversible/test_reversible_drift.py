@@ -153,6 +153,7 @@ def test_guarded_gradients_are_autograds(case: Case) -> None:
             warnings.simplefilter("ignore", DriftWarning)
             for _ in range(2):
                 laws.assert_same_gradients(laws.gradients(layer, x, cond, direction=direction, plain=False), expected)
+            laws.energy_is_the_outputs(layer, x, cond)
 
 
 def test_a_float64_stream_around_float32_networks(case: Case) -> None:
@@ -169,6 +170,7 @@ def test_a_float64_stream_around_float32_networks(case: Case) -> None:
             for name, want in expected.items():
                 assert found[name].dtype == torch.float32
                 assert float((found[name] - want).norm()) <= 1e-3 * float(want.norm()) + 1e-3
+        assert all(found.dtype == torch.float32 for found in layer.energy(x, cond))
     assert {id(p) for p in layer.parameters()} == names.keys()
 
 

@@ -93,6 +93,17 @@ def test_frozen_and_shared_parameters_among_ordinary_layers() -> None:
     laws.assert_same_gradients(collected(model), expected)
 
 
+def test_a_hook_on_a_map_sees_the_output_behind_an_energy() -> None:
+    layer, x, seen = mixed()[0].map.eval(), torch.randn(3, 2, 6, dtype=torch.float64), []
+    cond = torch.randn(3, 1, 6, dtype=torch.float64)
+    expected = layer.energy(x, cond)
+    layer.register_forward_hook(lambda map, given, out: seen.append(out[0]))
+    found = layer.energy(x, cond)
+    assert len(seen) == 1
+    for got, want in zip((*found, seen[0].square().flatten(1).sum(1) / 2), (*expected, expected[0]), strict=True):
+        torch.testing.assert_close(got, want)
+
+
 def test_hooks_on_parameters_and_inputs_run_once() -> None:
     """Also a hook that changes the gradient: the network's own graph inside of the backward pass does not call it."""
     model, x = mixed()

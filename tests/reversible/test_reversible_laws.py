@@ -35,6 +35,10 @@ def test_gradients_are_autograds(case: Case) -> None:
     laws.gradients_are_autograds(case.layer(), case.input(), case.condition())
 
 
+def test_energy_is_the_outputs(case: Case) -> None:
+    laws.energy_is_the_outputs(case.layer(), case.input(), case.condition())
+
+
 def test_backward_rebuilds_the_input(case: Case) -> None:
     laws.backward_rebuilds_the_input(case.layer(), case.input(), case.condition())
 

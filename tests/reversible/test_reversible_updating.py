@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from bayesinv.reversible import (
     ActNorm,
     Chain,
+    Condition,
     Conditioner,
     Coupling,
     Householder,
@@ -23,12 +25,18 @@ from bayesinv.reversible import (
 )
 
 
-def loss(layer: nn.Module, x: Tensor, cond: object) -> Tensor:
+def loss(layer: Reversible, x: Tensor, cond: Condition) -> Tensor:
     y, logdet = layer(x, cond)
     return y.square().sum() / 2 - logdet.sum()
 
 
-def test_every_map_gets_every_gradient_once(case: Case) -> None:
+def loss_by_energy(layer: Reversible, x: Tensor, cond: Condition) -> Tensor:
+    energy, logdet = layer.energy(x, cond)
+    return energy.sum() - logdet.sum()
+
+
+@pytest.mark.parametrize("loss_within", [loss, loss_by_energy])
+def test_every_map_gets_every_gradient_once(case: Case, loss_within: Callable[..., Tensor]) -> None:
     """Handed out or left in ``grad``: together they are autograd's, for every map of the registry."""
     layer, x, cond = case.layer(), case.input(), case.condition()
     parameters = list(layer.parameters())
@@ -42,7 +50,7 @@ def test_every_map_gets_every_gradient_once(case: Case) -> None:
         found[parameter] = gradient.clone()
 
     with updating(layer, note):
-        loss(layer, x, cond).backward()
+        loss_within(layer, x, cond).backward()
     for parameter, want in zip(parameters, expected, strict=True):
         assert parameter not in found or parameter.grad is None
         got = found.get(parameter, parameter.grad)
