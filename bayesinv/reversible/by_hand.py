@@ -1,4 +1,4 @@
-r"""The `Conditioner` with gradients written out, on a strip of rows; three hidden layers alive at once, and no graph.
+r"""The `Conditioner` with gradients written out, on a strip of rows; two hidden layers alive and a part, and no graph.
 
     q = a (1 + (a/r)^4)^(-1/4),  h = relu(W1*q + b1 + V*c),  u = h + relu(W2*h + b2),  out = W3*u + b3
     du = W3^T*g,  dv = du [u > h],  dh = (du + W2^T*dv) [h > 0],  dc = V^T*dh,  da = (W1^T*dh) (1 + (a/r)^4)^(-5/4)
@@ -16,7 +16,19 @@ import torch
 from torch import Tensor
 
 from bayesinv.reversible.gradients import Gradients
-from bayesinv.reversible.strips import applied, cleared, compute_dtype, masked, missing, padded, pulled, trimmed
+from bayesinv.reversible.strips import (
+    applied,
+    cleared,
+    compute_dtype,
+    masked,
+    missing,
+    of_input,
+    padded,
+    parts_of,
+    pulled,
+    pulled_to_parameters,
+    trimmed,
+)
 
 if TYPE_CHECKING:
     from bayesinv.reversible.conditioners import Conditioner
@@ -61,11 +73,15 @@ def evaluated(
         grads: Gradients = {}
         h, v = hidden
         hidden.clear()
-        du = pulled(net.last, v, grad.to(dtype), pad, grads)
-        dv = masked(du, v.sub_(h), into=v)  # u - h, positive where u > h
-        dh = pulled(net.middle, h, dv, 0, grads, into=du)
-        dh = masked(dh, h, into=dh)
-        del du, dv, v, h
+        grad = grad.to(dtype)
+        last, pads = pulled_to_parameters(net.last, v, grad, pad, grads)
+        for part, of_part, pads_of_part in parts_of(v, grad, last, pads):
+            du = of_input(v[part], last, of_part, pads_of_part)
+            dv = masked(du, v[part].sub_(h[part]), into=v[part])  # u - h, positive where u > h
+            masked(pulled(net.middle, h[part], dv, 0, grads, into=du), h[part], into=v[part])  # dh, in the place of u
+            del du, dv
+        dh = v
+        del v, h, grad
         dc = None
         if c is not None:
             dc = pulled(net.inject, c, trimmed(dh, beyond), 0, grads, wanted=wanted)

@@ -109,7 +109,7 @@ class Conditioner(nn.Module):
         self.inject = convolution(cond_channels, hidden, kernel=1, rank=rank, bias=False) if cond_channels else None
         self.middle = convolution(hidden, hidden, kernel=1, rank=rank)
         self.last = zeroed(convolution(hidden, out, kernel=kernel, rank=rank))
-        self.reach, self.footprint = 2 * (kernel // 2), 3 * hidden + 2 * out + 2 * channels  # see `tiles`
+        self.reach, self.footprint = 2 * (kernel // 2), 5 * hidden // 2 + 2 * out + 2 * channels  # see `tiles`
 
     def by_hand(
         self, a: Tensor, cond: Tensor | None = None, *, tile: Tile, wanted: bool = False

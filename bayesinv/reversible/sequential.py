@@ -51,10 +51,12 @@ def _in_order(network: Any) -> list[Any]:
 
 
 def margins(network: nn.Module) -> tuple[int, int]:
-    """The reach along any axis, and how many numbers are alive for each pixel."""
+    """The reach along any axis, and how many numbers are alive for each pixel: all layers, and a part of a gradient."""
     layers: list[Any] = [layer for layer in _in_order(network) if not isinstance(layer, nn.ReLU)]
-    widths: list[int] = [layer.weight.shape[0] for layer in layers]
-    return _reach(network), sum(widths) + max(widths, default=1) + (int(layers[0].weight.shape[1]) if layers else 0)
+    if not layers:
+        return 0, 1
+    widths: list[int] = [layers[0].weight.shape[1], *[layer.weight.shape[0] for layer in layers]]
+    return _reach(network), sum(widths) + max(widths) // 2 + widths[-1]
 
 
 def _reach(network: nn.Module) -> int:

@@ -3,6 +3,8 @@ r"""Convolutions and linear layers on strips of rows, with gradients by hand; wh
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from bayesinv.reversible.gradients import Gradients, add_gradients
 from bayesinv.reversible.patches import convolved, opposite, rows_of
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.pixels import sum_of_rows
-from bayesinv.reversible.tiles import Tile
+from bayesinv.reversible.tiles import Tile, even
 
 __all__ = [
     "applied",
@@ -29,12 +31,15 @@ __all__ = [
     "of_input",
     "of_weight",
     "padded",
+    "parts_of",
     "pulled",
+    "pulled_to_parameters",
     "trimmed",
 ]
 
 Rows = tuple[int, int]
-_PART = 2**21  # numbers of a hidden layer that may lie in memory twice, or one sample's
+Part = tuple[slice, ...]
+_PART = 2**18  # numbers of a hidden layer that may lie in memory twice, or a quarter of it
 _LONG = 2**10  # rows
 _FEW = 2**11  # pixels; up to here calling a convolution costs more than its arithmetic
 
@@ -110,18 +115,43 @@ def pulled(
     The weight's comes first: while it is computed, the other does not lie in memory yet. Where ``x`` is ``rectified``,
     the output of a ReLU that is not needed again, it is overwritten by the gradient of the ReLU's input.
     """
+    weight, pads = pulled_to_parameters(layer, x, grad, pad, grads)
+    if rectified:
+        for part, of_part, pads_of_part in parts_of(x, grad, weight, pads):
+            masked(of_input(x[part], weight, of_part, pads_of_part), x[part], into=x[part])
+        return x
+    return of_input(x, weight, grad, pads, into) if wanted else None  # type: ignore[return-value]
+
+
+def pulled_to_parameters(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: Gradients) -> tuple[Tensor, list[int]]:
+    """`pulled` for the parameters alone; returns weight and pads, of which `of_input` makes the rest."""
     weight, bias = layer.weight, layer.bias
     if bias is not None and bias.requires_grad:
         add_gradients(grads, {bias: as_dtype(_of_bias(grad), bias.dtype)})
-    old, pads = as_dtype(weight, x.dtype), _pads(layer, pad) if x.ndim > 2 else []
+    used, pads = as_dtype(weight, x.dtype), _pads(layer, pad) if x.ndim > 2 else []
     if weight.requires_grad:
-        add_gradients(grads, {weight: as_dtype(of_weight(x, old, grad, pads), weight.dtype)})
-    if rectified:
-        samples = max(1, _PART // max(1, x.shape[1:].numel()) if x.is_cpu else len(x))
-        for some, of_some in zip(torch.split(x, samples), torch.split(grad, samples), strict=True):
-            masked(of_input(some, old, of_some, pads), some, into=some)
-        return x
-    return of_input(x, old, grad, pads, into) if wanted else None  # type: ignore[return-value]
+        add_gradients(grads, {weight: as_dtype(of_weight(x, used, grad, pads), weight.dtype)})
+    return used, pads
+
+
+def parts_of(x: Tensor, grad: Tensor, weight: Tensor, pads: list[int]) -> Iterator[tuple[Part, Tensor, list[int]]]:
+    """Quarters of a hidden layer, of samples or of rows, each with the output's gradient and the pads of its own.
+
+    So that a second tensor of its size need not lie in memory.
+    """
+    largest, of_sample = max(_PART, x.numel() // 4), max(1, x.shape[1:].numel())
+    if not x.is_cpu or x.numel() <= largest:
+        yield (slice(None),), grad, pads
+    elif of_sample <= largest or x.ndim == 2:
+        for i, j in even(len(x), max(1, largest // of_sample)):
+            yield (slice(i, j),), grad[i:j], pads
+    else:
+        reach, rows = weight.shape[2] - 1, x.shape[2]
+        for n, (i, j) in product(range(len(x)), even(rows, max(1, largest * rows // of_sample))):
+            first, last = i + pads[0] - reach, j + pads[0]  # the output's rows that see these
+            outside = max(0, -first), max(0, last - grad.shape[2])
+            of_part = padded(grad[n : n + 1, :, first + outside[0] : last - outside[1]], outside)
+            yield (slice(n, n + 1), slice(None), slice(i, j)), of_part, [reach, *pads[1:]]
 
 
 def _of_bias(grad: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bayesinv.reversible.gradients import Condition, ConditionGradient, Gradients, accumulate, finest
 from bayesinv.reversible.replay import Pull, evaluate, graph, narrowed_inputs
 
-__all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "looked_into", "pull_over", "run_over", "tiles"]
+__all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "even", "looked_into", "pull_over", "run_over", "tiles"]
 
 Workspace = int | Literal["auto"]
 ByHand = Callable[..., tuple[Tensor, Pull]]
@@ -126,8 +126,8 @@ def _tiles(seen: Seen, a: Tensor) -> list[Tile]:
     budget = _budget(a.device, _CPU // 2 if by_hand is not None and a.ndim == 5 else _CPU)
     samples = budget // (of_row * rows)
     if samples >= 1 or a.ndim == 2:
-        return [Tile(slice(i, j), slice(0, rows)) for i, j in _even(batch, max(1, samples))]
-    strips = _even(rows, max(1, budget // of_row - 2 * reach))
+        return [Tile(slice(i, j), slice(0, rows)) for i, j in even(batch, max(1, samples))]
+    strips = even(rows, max(1, budget // of_row - 2 * reach))
     return [
         Tile(slice(b, b + 1), slice(i, j), min(reach, i), min(reach, rows - j)) for b in range(batch) for i, j in strips
     ]
@@ -225,7 +225,7 @@ def _seen(network: nn.Module, rank: int) -> Seen:
     return Seen(reach, footprint, by_hand)
 
 
-def _even(total: int, largest: int) -> list[tuple[int, int]]:
+def even(total: int, largest: int) -> list[tuple[int, int]]:
     """As few parts of at most ``largest`` as will do, of about the same size."""
     parts = max(1, math.ceil(total / largest))
     return list(pairwise(total * i // parts for i in range(parts + 1)))

@@ -26,7 +26,7 @@ from side_by_side.plain_net import Net, PlainGlow, Wrap, relu_network
 
 __all__ = ["IN_BACKWARD", "LINES", "Missing", "Trainable", "ours", "plain"]
 
-TIGHT = 3.5
+TIGHT = 4.5
 """The workspace of the tight lines, in input tensors."""
 
 

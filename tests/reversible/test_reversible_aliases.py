@@ -21,6 +21,7 @@ from bayesinv.reversible import (
     Reversible,
     finest,
 )
+from bayesinv.reversible.base import Backward
 
 
 class Doubled(Elementwise):
@@ -42,6 +43,17 @@ class Turned(Reversible):
         return x.transpose(2, 3), x.new_zeros(len(x))
 
     _inverse = _forward
+
+
+class Spoiling(Turned):
+    """Spoils whatever it may."""
+
+    def _backward_in_place(
+        self, y: Tensor, cond: Condition, grad_y: Tensor, grad_logdet: Tensor, *, inverted: bool
+    ) -> Backward:
+        found = self._backward(y.clone(), cond, grad_y.clone(), grad_logdet)
+        y.fill_(torch.nan), grad_y.fill_(torch.nan)
+        return found
 
 
 class Shifted(Reversible):
@@ -107,9 +119,9 @@ def test_gradients_of_chains_with_views(name: str, batch: int, conditioned: bool
     laws.energy_is_the_outputs(chain, x, cond)
 
 
-@pytest.mark.parametrize("one", [Chain(), Chain(Turned()), Chain(Shifted()), OnPart(Turned(), start=0, stop=4)])
+@pytest.mark.parametrize("one", [Chain(), Spoiling(), Chain(Spoiling(), Spoiling()), Chain(LU(4), Spoiling())])
 def test_the_input_of_an_energy_is_kept_where_it_is_the_output(one: Reversible) -> None:
-    laws.energy_is_the_outputs(one, torch.randn(2, 4, 4, 4, dtype=torch.float64), None)
+    laws.energy_is_the_outputs(one.double(), torch.randn(2, 4, 4, 4, dtype=torch.float64), None)
 
 
 def test_the_gradient_handed_in_is_no_part_of_the_gradients_handed_out() -> None:
