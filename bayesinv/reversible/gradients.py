@@ -72,7 +72,7 @@ def storages(*tensors: Tensor) -> set[int]:
         >>> len(storages(x, x[1:])), len(storages(x, x.clone()))
         (1, 2)
     """
-    return {t.data_ptr() - int(t.storage_offset()) * t.itemsize for t in tensors}  # asked, a storage gets an object for life
+    return {t.data_ptr() - int(t.storage_offset()) * t.itemsize for t in tensors}  # no storage objects
 
 
 def given_up(x: Tensor) -> None:

@@ -27,7 +27,7 @@ from side_by_side.plain_net import Net, PlainGlow, Wrap, relu_network
 __all__ = ["IN_BACKWARD", "LINES", "Missing", "Trainable", "ours", "plain"]
 
 TIGHT = 4.5
-"""The workspace of the tight lines, in input tensors."""
+"""The workspace of the tight lines, in input tensors; no more than what the processor takes by default."""
 
 
 class Trainable(NamedTuple):
@@ -83,7 +83,7 @@ def _ours(case: Case, *, net: Net) -> Trainable:
 
 
 def _tight(case: Case, *, net: Net) -> Trainable:
-    flow = ours(case, net, workspace=int(TIGHT * case.input_bytes))
+    flow = ours(case, net, workspace=min(int(TIGHT * case.input_bytes), 32 * 2**20))
     return Trainable(flow, lambda x: -flow.log_prob(x).mean(), partial(flow.sample, batch_size=8))
 
 
