@@ -16,7 +16,7 @@ from bayesinv.reversible.gradients import Gradients, add_gradients
 from bayesinv.reversible.patches import convolved, opposite, rows_of
 from bayesinv.reversible.patches import pulled as products
 from bayesinv.reversible.pixels import sum_of_rows
-from bayesinv.reversible.tiles import Tile, even
+from bayesinv.reversible.tiles import Tile, even, is_given
 
 __all__ = [
     "applied",
@@ -39,7 +39,7 @@ __all__ = [
 
 Rows = tuple[int, int]
 Part = tuple[slice, ...]
-_PART = 2**18  # numbers of a hidden layer that may lie in memory twice, or a quarter of it
+_PART = 2**18  # numbers of a hidden layer that may lie in memory twice where a workspace is given, or a quarter of it
 _LONG = 2**10  # rows
 _FEW = 2**11  # pixels; up to here calling a convolution costs more than its arithmetic
 
@@ -137,10 +137,10 @@ def pulled_to_parameters(layer: Any, x: Tensor, grad: Tensor, pad: int, grads: G
 def parts_of(x: Tensor, grad: Tensor, weight: Tensor, pads: list[int]) -> Iterator[tuple[Part, Tensor, list[int]]]:
     """Quarters of a hidden layer, of samples or of rows, each with the output's gradient and the pads of its own.
 
-    So that a second tensor of its size need not lie in memory.
+    So that a second tensor of its size need not lie in memory; all of it where nobody has given a workspace.
     """
     largest, of_sample = max(_PART, x.numel() // 4), max(1, x.shape[1:].numel())
-    if not x.is_cpu or x.numel() <= largest:
+    if not x.is_cpu or x.numel() <= largest or not is_given():
         yield (slice(None),), grad, pads
     elif of_sample <= largest or x.ndim == 2:
         for i, j in even(len(x), max(1, largest // of_sample)):

@@ -20,7 +20,18 @@ from torch import Tensor, nn
 from bayesinv.reversible.gradients import Condition, ConditionGradient, Gradients, accumulate, finest
 from bayesinv.reversible.replay import Pull, evaluate, graph, narrowed_inputs
 
-__all__ = ["Tile", "Workspace", "budgeted", "check_workspace", "even", "looked_into", "pull_over", "run_over", "tiles"]
+__all__ = [
+    "Tile",
+    "Workspace",
+    "budgeted",
+    "check_workspace",
+    "even",
+    "is_given",
+    "looked_into",
+    "pull_over",
+    "run_over",
+    "tiles",
+]
 
 Workspace = int | Literal["auto"]
 ByHand = Callable[..., tuple[Tensor, Pull]]
@@ -229,6 +240,11 @@ def even(total: int, largest: int) -> list[tuple[int, int]]:
     """As few parts of at most ``largest`` as will do, of about the same size."""
     parts = max(1, math.ceil(total / largest))
     return list(pairwise(total * i // parts for i in range(parts + 1)))
+
+
+def is_given() -> bool:
+    """Whether somebody has said how many bytes there are, and memory counts for more than some hundredths of time."""
+    return isinstance(_WORKSPACE.get(), int)
 
 
 def _budget(device: torch.device, of_cpu: int) -> int:
