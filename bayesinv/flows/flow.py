@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesinv.reversible import Condition, Reversible, Workspace
+from bayesinv.reversible.rebuild import energy_of
 from bayesinv.seeding import normal, stream
 
 __all__ = ["Flow"]
@@ -127,8 +128,7 @@ class Flow(nn.Module):
             z = temperature * self.latent(count, batch, seed=seed, start=start)
             with torch.no_grad(), _evaluating(self):  # not round the yield: the caller goes on there
                 x, logdet = self.map.inverse(z.flatten(0, 1), _repeated(cond, count))
-                energy = z.flatten(0, 1).square().flatten(1).sum(1) / 2
-                log_prob = self._latent_log_prob(energy, temperature) - logdet
+                log_prob = self._latent_log_prob(energy_of(z.flatten(0, 1)), temperature) - logdet
             lead = (count,) if first is None else (count, batch)
             yield x.reshape(*lead, *self.shape), log_prob.reshape(lead)
 

@@ -1,4 +1,4 @@
-r"""The `Conditioner` with gradients written out, on a strip of rows; two hidden layers alive and a part, and no graph.
+r"""The `Conditioner` with gradients written out, on a strip of rows; two or three hidden layers alive, and no graph.
 
     q = a (1 + (a/r)^4)^(-1/4),  h = relu(W1*q + b1 + V*c),  u = h + relu(W2*h + b2),  out = W3*u + b3
     du = W3^T*g,  dv = du [u > h],  dh = (du + W2^T*dv) [h > 0],  dc = V^T*dh,  da = (W1^T*dh) (1 + (a/r)^4)^(-5/4)

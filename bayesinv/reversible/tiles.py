@@ -36,7 +36,7 @@ __all__ = [
 Workspace = int | Literal["auto"]
 ByHand = Callable[..., tuple[Tensor, Pull]]
 _WORKSPACE: ContextVar[Workspace | None] = ContextVar("workspace", default="auto")
-_CPU = 32 * 2**20  # bytes of hidden layers at once: half of it makes a step slower by a tenth, of volumes by less
+_CPU = 32 * 2**20  # bytes of hidden layers, a fifth more where gradients are whole: half of it is slower by a tenth
 
 
 class Seen(NamedTuple):

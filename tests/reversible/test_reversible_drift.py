@@ -215,8 +215,8 @@ def test_a_network_that_goes_wrong_without_it_trains_with_it() -> None:
 def test_float32_gradients_after_training(depth: int, steps: int, blown_up: float) -> None:
     """Against float64 autograd, for every parameter: at most 3 times plain float32's own error, or 1e-4.
 
-    Of the trained net as it is; and, guarded, of the net with its scales blown up until it drifts. The median
-    over batches: in one of these eight a sample magnifies rounding a hundredfold, however exact the rebuilt inputs.
+    Of the trained net as it is; and, guarded, of the net with its scales blown up until it drifts. The median over
+    batches, and ten times that in each: in one of these eight a sample magnifies rounding, however exact its inputs.
     """
     net = smooth_flow(depth)
     adam = torch.optim.Adam(net.parameters(), 1e-3)
@@ -227,18 +227,23 @@ def test_float32_gradients_after_training(depth: int, steps: int, blown_up: floa
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         adam.step()
     x = [data(64, seed=1000 + i) for i in range(8)]
-    assert excesses(net, x).median(0).values.max() <= 1
+    assert is_sound(net, x)
     with torch.no_grad():
         for one in net:
             if isinstance(one, Coupling):
                 one.network[-1].weight.mul_(blown_up)
-    assert excesses(net, x).max() > 1  # the control: now it goes wrong
+    assert not is_sound(net, x)  # the control: now it goes wrong
     with guard(net, stream=torch.float64):
-        assert excesses(net, x).median(0).values.max() <= 1
+        assert is_sound(net, x)
     with guard(net, on_drift="anchor"):
         with pytest.warns(DriftWarning):
             loss(net, data(64, seed=1999)).backward()
-        assert excesses(net, x).median(0).values.max() <= 1
+        assert is_sound(net, x)
+
+
+def is_sound(net: Chain, batches: Sequence[Tensor]) -> bool:
+    found = excesses(net, batches)
+    return float(found.median(0).values.max()) <= 1 and float(found.max()) <= 10
 
 
 def excesses(net: Chain, batches: Sequence[Tensor]) -> Tensor:
