@@ -49,7 +49,7 @@ def ranks(truth: Any, samples: Any) -> NDArray[np.int32]:
         Ranks of the shape of `truth`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or for NaN, which has no rank.
 
     Example:
         >>> ranks(np.array([[0.5]]), np.array([[[0.1]], [[0.7]], [[0.2]]]))
@@ -58,6 +58,11 @@ def ranks(truth: Any, samples: Any) -> NDArray[np.int32]:
     target, draws = np.asarray(truth), np.asarray(samples)
     if draws.shape[1:] != target.shape:
         raise ValueError(f"expected samples of shape (S, {', '.join(map(str, target.shape))}), got {draws.shape}")
+    absent = int(np.isnan(target).sum()), int(np.isnan(draws).sum())
+    if any(absent):
+        raise ValueError(
+            f"expected numbers to rank, got NaN {absent[0]} times in the targets, {absent[1]} times in the samples"
+        )
     return np.asarray((draws < target).sum(0, dtype=np.int32))
 
 

@@ -22,7 +22,7 @@ from bayesinv.inference.mean_accuracy import mean_accuracy, samples_needed
 from bayesinv.inference.pit import pit_maps
 from bayesinv.inference.predictive import _at_level, predictive_check
 from bayesinv.inference.proper_scores import crps, energy_score, proper_scores, variogram_score
-from bayesinv.inference.sbc import expected_coverage, sbc
+from bayesinv.inference.sbc import expected_coverage, functional_ranks, sbc
 from bayesinv.inference.spread import error_against_spread, z_against_contraction
 from bayesinv.inference.tarp import tarp
 from bayesinv.physics import GaussianNoise, PoissonNoise, SignalDependentNoise
@@ -178,6 +178,12 @@ def test_exact_posterior_passes_every_rank_test(held):
 def test_ranks_find_the_fault(held, fault, functional):
     found = sbc(held(fault)).sel(functional=functional)
     assert float(found.p_value) < 0.005
+
+
+def test_nan_has_no_rank(held):
+    broken = SimpleNamespace(log_prob=lambda x: torch.full((len(x),), math.nan))
+    with pytest.raises(ValueError, match=f"to rank, got NaN 1 times in the targets, {SAMPLES} times"):
+        functional_ranks(replace(held()[0], conditioned=broken), {}, density=True)
 
 
 def test_pixels_alone_are_blind(held):
