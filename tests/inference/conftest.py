@@ -1,4 +1,4 @@
-"""Puts the toy problems, and the exact problems of the benchmarks, on the import path of this folder."""
+"""Puts toy problems, the exact problems of the benchmarks, and the pretended device on this folder's import path."""
 
 from __future__ import annotations
 
@@ -7,3 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(2, str(Path(__file__).parents[1] / "reversible"))
