@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -70,17 +69,21 @@ class _Made(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-@cache
-def _registered() -> None:
+def _register() -> None:
     module: Any = backend_registration._DummyBackendModule()
     type(module).get_amp_supported_dtype = lambda self: [torch.bfloat16]
     backend_registration._setup_privateuseone_for_python_backend("elsewhere", backend_module=module)
 
 
+# Here, while tests are collected: the first backward pass of a process counts the devices, once for all. And once only:
+# pytest imports this file a second time to look for examples.
+if torch._C._get_privateuse1_backend_name() != "elsewhere":
+    _register()
+
+
 @contextmanager
 def elsewhere() -> Iterator[tuple[Callable[[Any], Any], Callable[[Any], Any]]]:
     """The functions that take tensors and modules there, and tensors back."""
-    _registered()
     with _Made():
         yield _there, _back
 
