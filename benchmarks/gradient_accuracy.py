@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ Found = dict[Net, dict[int, dict[str, list[float]]]]
 LINES = ("bayesinv", "plain", "bayesinv bf16", "rebuilt input")
 
 
-def errors(case: dict[str, Any], net: Net, device: str, seed: int) -> Iterator[dict[str, float]]:
+def errors(case: dict[str, Any], net: Net, device: str, seed: int) -> dict[str, float]:
     """The task of a child: of each line, the error at one depth; of the rebuilt input, the largest one."""
     torch.manual_seed(seed)
     chosen = case_of(case)
@@ -43,7 +43,7 @@ def errors(case: dict[str, Any], net: Net, device: str, seed: int) -> Iterator[d
     exact = gradients(copy.deepcopy(reference).double(), x.double())
     with torch.no_grad():
         rebuilt = flow.map.inverse(flow.map(x)[0])[0]
-    yield {
+    return {
         "bayesinv": distance(gradients(flow, x), exact),
         "plain": distance(gradients(reference, x), exact),
         "bayesinv bf16": distance(gradients(flow, x, narrow=True), exact),

@@ -9,7 +9,7 @@ Source: Witte et al., InvertibleNetworks.jl, 2024, doi 10.21105/joss.06554.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -67,14 +67,14 @@ def build(way: str, device: str, shape: Sequence[int], layers: int) -> Step:
     return Step(net, lambda: F.cross_entropy(net(features)[0].flatten(1)[:, points].T, labels))
 
 
-def memory(way: str, device: str, shape: list[int], layers: int) -> Iterator[dict[str, Any]]:
+def memory(way: str, device: str, shape: list[int], layers: int) -> dict[str, Any]:
     """The task of a child."""
-    yield measured_memory(build(way, device, shape, layers), device)
+    return measured_memory(build(way, device, shape, layers), device)
 
 
-def times(way: str, device: str, shape: list[int], layers: int) -> Iterator[dict[str, Any]]:
+def time(way: str, device: str, shape: list[int], layers: int) -> dict[str, Any]:
     """The task of a child."""
-    yield from measured_time(build(way, device, shape, layers), device)
+    return measured_time(build(way, device, shape, layers), device)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ Source: Putzky and Welling, Invert to learn to invert, 2019, arXiv 1911.10914.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -78,14 +78,14 @@ def build(way: str, device: str, size: int, iterations: int) -> Step:
     return Step(machine, lambda: (machine(y) - x).square().mean())
 
 
-def memory(way: str, device: str, size: int, iterations: int) -> Iterator[dict[str, Any]]:
+def memory(way: str, device: str, size: int, iterations: int) -> dict[str, Any]:
     """The task of a child."""
-    yield measured_memory(build(way, device, size, iterations), device)
+    return measured_memory(build(way, device, size, iterations), device)
 
 
-def times(way: str, device: str, size: int, iterations: int) -> Iterator[dict[str, Any]]:
+def time(way: str, device: str, size: int, iterations: int) -> dict[str, Any]:
     """The task of a child."""
-    yield from measured_time(build(way, device, size, iterations), device)
+    return measured_time(build(way, device, size, iterations), device)
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:

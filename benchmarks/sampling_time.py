@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     forge = started(memory=False)
     timings = interleaved(
         lines,
-        lambda line: forge.child("side_by_side.tasks:sampling_times", line=line, **order),
+        lambda line: forge.once("side_by_side.tasks:sampling_time", line=line, **order),
         rounds=rounds,
         note=report.note,
     )

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float | None]:
     """Measures, prints, draws."""
     report = Report("step_time", options(__doc__ or "", arguments))
     cases = {"64x64": TRIAL, "256x256": TRIAL.sized(256), "paper": PAPER}
-    rounds = 9
+    rounds = 15
     if report.options.small:
         cases, rounds = {"16x16": replace(TRIAL, space=(16, 16), steps=1, hidden=8)}, 2
     found: Found = {}
@@ -41,8 +41,8 @@ def timed(report: Report, forge: Forge, case: Case, faults: bool, rounds: int) -
     """Every line in turn."""
     return interleaved(
         report.options.chosen(list(LINES)),
-        lambda line: forge.child(
-            "side_by_side.tasks:step_times", line=line, case=case.to_json(), device=report.options.device, faults=faults
+        lambda line: forge.once(
+            "side_by_side.tasks:step_time", line=line, case=case.to_json(), device=report.options.device, faults=faults
         ),
         rounds=rounds,
         note=report.note,

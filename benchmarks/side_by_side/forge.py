@@ -1,7 +1,7 @@
 """`Forge`: a process that has imported the packages, and forks one fresh child for each configuration.
 
-A child runs a task, a generator that is named ``module:function``. It yields one result, a JSON object, whenever it is
-asked for the next one, so that several children can take turns. A child that dies (out of memory) is a result of None.
+A child runs a task, a function that is named ``module:function`` and returns a JSON object, and ends. A child that dies
+(out of memory) is a result of None.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from side_by_side.heap import counting
 
-__all__ = ["Child", "Forge", "started"]
+__all__ = ["Forge", "Result", "started"]
 
 Result = dict[str, Any] | None
 IMPORTED = (
@@ -40,42 +39,6 @@ IMPORTED = (
     "FrEIA.modules",
     "memcnn",
 )
-
-
-class Child:
-    """The parent's end of a child."""
-
-    def __init__(self, end: socket.socket, task: str, arguments: dict[str, Any]) -> None:
-        self._end = end
-        self._stream = end.makefile("rw", encoding="utf-8")
-        self._say({"task": task, "arguments": arguments})
-
-    def next(self) -> Result:
-        """The next result; None if the child has died."""
-        self._say({})
-        return self.result()
-
-    def result(self) -> Result:
-        """The result of what was last asked."""
-        line = ""
-        with contextlib.suppress(ConnectionError):
-            line = self._stream.readline()
-        if not line:
-            return None
-        result: dict[str, Any] = json.loads(line)
-        if "failure" in result:
-            raise RuntimeError(f"expected a result, got in the child: {result['failure']}")
-        return result
-
-    def close(self) -> None:
-        """Ends the child."""
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        self._end.close()
-
-    def _say(self, message: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # it has died: the answer says so
-            print(json.dumps(message), file=self._stream, flush=True)
 
 
 class Forge:
@@ -97,23 +60,24 @@ class Forge:
         )  # fmt: skip
         inner.close()
 
-    def child(self, task: str, **arguments: Any) -> Child:
-        """A fresh process that runs the task."""
+    def once(self, task: str, **arguments: Any) -> Result:
+        """What the task returns in a fresh process; None if that died."""
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [b"+"], [theirs.fileno()])
-        return Child(ours, task, arguments)
-
-    def once(self, task: str, **arguments: Any) -> Result:
-        """The first result of a task in a fresh process."""
-        child = self.child(task, **arguments)
-        try:
-            return child.result()
-        finally:
-            child.close()
+        line = ""
+        with contextlib.suppress(ConnectionError), ours, ours.makefile("rw", encoding="utf-8") as stream:
+            print(json.dumps({"task": task, "arguments": arguments}), file=stream, flush=True)
+            line = stream.readline()
+        if not line:
+            return None
+        result: dict[str, Any] = json.loads(line)
+        if "failure" in result:
+            raise RuntimeError(f"expected a result, got in the child: {result['failure']}")
+        return result
 
     def close(self) -> None:
-        """Ends it; children go on until they are closed."""
+        """Ends it."""
         self._control.close()
         self._process.wait()
 
@@ -154,19 +118,13 @@ def serve(descriptor: int) -> None:
 
 
 def _live(end: socket.socket) -> None:
-    """The life of a child: one result for every line."""
+    """The life of a child: an order comes in, a result goes out."""
     stream = end.makefile("rw", encoding="utf-8")
     try:
         order = json.loads(stream.readline())
-        for result in _results(order):
-            print(json.dumps(result), file=stream, flush=True)
-            if not stream.readline():
-                return
+        module, function = order["task"].split(":")
+        result = getattr(importlib.import_module(module), function)(**order["arguments"])
+        print(json.dumps(result), file=stream, flush=True)
     except BaseException as error:
         with contextlib.suppress(OSError):
             print(json.dumps({"failure": f"{type(error).__name__}: {error}"}), file=stream, flush=True)
-
-
-def _results(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    module, function = order["task"].split(":")
-    yield from getattr(importlib.import_module(module), function)(**order["arguments"])

@@ -125,10 +125,9 @@ def _cuda() -> Kind:
     return "cuda", synchronised(allocated), synchronised(most), torch.cuda.reset_peak_memory_stats
 
 
-def without_page_faults() -> Callable[[], object]:
-    """Tells glibc to keep what it has got from the kernel; returns the function that gives it back after all."""
+def without_page_faults() -> None:
+    """Tells glibc to keep what it has got from the kernel."""
     libc = ctypes.CDLL(None)
     trim_threshold, mmap_max = -1, -4
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, -1)
-    return lambda: libc.malloc_trim(0)

@@ -1,10 +1,10 @@
-"""What a child process does: measures the memory of one step, or takes turns in measuring time."""
+"""What a child process does: measures the memory of a step, or its time."""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,21 @@ from side_by_side.cases import Case, case_of
 from side_by_side.heap import Meter, without_page_faults
 from side_by_side.nets import IN_BACKWARD, LINES, Missing, Trainable
 
-__all__ = ["known_block", "memory_of", "sampling_memory", "sampling_times", "step_memory", "step_times", "turns"]
+__all__ = ["known_block", "memory_of", "sampling_memory", "sampling_time", "step_memory", "step_time", "timed"]
 
-Results = Iterator[dict[str, Any]]
 TURN = 1.0
-"""Seconds of a turn, in as many whole steps as fit or one; in the first of them caches are still another line's."""
+"""Seconds of a timing, in as many whole steps as fit, or one."""
 
 
-def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None = None) -> Results:
+def step_memory(line: str, case: dict[str, Any], device: str, cap: float | None = None) -> dict[str, Any]:
     """The memory of one training step, or why there is none; ``cap`` in bytes ends what takes more."""
     chosen = case_of(case)
     try:
         made = _made(line, chosen, device)
     except Missing as reason:
-        yield {"missing": str(reason)}
-        return
+        return {"missing": str(reason)}
     x = torch.randn(chosen.batch, *chosen.shape, device=device)
-    yield memory_of(lambda: made.loss(x), list(made.module.parameters()), device, cap=cap)
+    return memory_of(lambda: made.loss(x), list(made.module.parameters()), device, cap=cap)
 
 
 def memory_of(
@@ -86,14 +84,13 @@ def _saved(loss: Callable[[], torch.Tensor], parameters: list[torch.nn.Parameter
     return sum(found.values())
 
 
-def step_times(line: str, case: dict[str, Any], device: str, faults: bool) -> Results:
-    """Seconds of a training step, one turn at a time."""
+def step_time(line: str, case: dict[str, Any], device: str, faults: bool) -> dict[str, Any]:
+    """Seconds of a training step."""
     chosen = case_of(case)
     try:
         made = _made(line, chosen, device)
     except Missing as reason:
-        yield {"missing": str(reason)}
-        return
+        return {"missing": str(reason)}
     x = torch.randn(chosen.batch, *chosen.shape, device=device)
     parameters = list(made.module.parameters())
 
@@ -102,54 +99,40 @@ def step_times(line: str, case: dict[str, Any], device: str, faults: bool) -> Re
         for parameter in parameters:
             parameter.grad = None
 
-    yield from turns(step, device, faults)
+    return timed(step, device, faults)
 
 
-def sampling_memory(line: str, case: dict[str, Any], device: str, number: int) -> Results:
+def sampling_memory(line: str, case: dict[str, Any], device: str, number: int) -> dict[str, Any]:
     """The memory of drawing images, these included."""
     try:
         made = _made(line, case_of(case), device)
     except Missing as reason:
-        yield {"missing": str(reason)}
-        return
+        return {"missing": str(reason)}
     made.sample(number)
     meter = Meter(device)
     made.sample(number)
-    yield {"peak": meter.peak(), "meter": meter.kind}
+    return {"peak": meter.peak(), "meter": meter.kind}
 
 
-def sampling_times(line: str, case: dict[str, Any], device: str, number: int) -> Results:
-    """Seconds of drawing images, one turn at a time."""
+def sampling_time(line: str, case: dict[str, Any], device: str, number: int) -> dict[str, Any]:
+    """Seconds of drawing images."""
     try:
         made = _made(line, case_of(case), device)
     except Missing as reason:
-        yield {"missing": str(reason)}
-        return
-    yield from turns(lambda: made.sample(number), device, True)
+        return {"missing": str(reason)}
+    return timed(lambda: made.sample(number), device, True)
 
 
-def turns(step: Callable[[], object], device: str, faults: bool) -> Results:
-    """Two steps to warm up, then at each turn the mean of some steps.
-
-    Without page faults, or on a GPU, a turn begins with a step that is not counted and ends with giving memory back, so
-    that the processes that wait do not hold it.
-    """
-    give_back = torch.cuda.empty_cache if device == "cuda" else (lambda: None) if faults else without_page_faults()
+def timed(step: Callable[[], object], device: str, faults: bool) -> dict[str, Any]:
+    """Wall and processor seconds, and page faults, of a step: the mean of some, after two to warm up."""
+    if not faults and device == "cpu":
+        without_page_faults()
     step()
-    seconds = _timed(step, device, 1)
-    number = max(1, int(TURN / seconds["wall"]))
-    give_back()
-    yield {"steps_a_turn": number}
-    while True:
-        if device == "cuda" or not faults:
-            step()
-        seconds = _timed(step, device, number)
-        give_back()
-        yield seconds
+    seconds = _mean(step, device, 1)["wall"]
+    return _mean(step, device, max(1, int(TURN / seconds)))
 
 
-def _timed(step: Callable[[], object], device: str, number: int) -> dict[str, float]:
-    """Wall and processor seconds, and page faults, of one step."""
+def _mean(step: Callable[[], object], device: str, number: int) -> dict[str, float]:
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
     before, used, wall = resource.getrusage(resource.RUSAGE_SELF), time.process_time(), time.perf_counter()
@@ -161,14 +144,14 @@ def _timed(step: Callable[[], object], device: str, number: int) -> dict[str, fl
     return {"wall": wall / number, "processor": used / number, "faults": faults / number}
 
 
-def known_block(size: int, device: str) -> Results:
+def known_block(size: int, device: str) -> dict[str, Any]:
     """What the meter says of a block of ``size`` bytes that goes and one of half that stays."""
     torch.zeros(1024, dtype=torch.uint8, device=device).fill_(1)
     meter = Meter(device)
     gone = torch.empty(size, dtype=torch.uint8, device=device).fill_(1)
     del gone
     kept = torch.empty(size // 2, dtype=torch.uint8, device=device).fill_(1)
-    yield {"peak": meter.peak(), "kept": meter.kept(), "meter": meter.kind, "size": size, "half": kept.numel()}
+    return {"peak": meter.peak(), "kept": meter.kept(), "meter": meter.kind, "size": size, "half": kept.numel()}
 
 
 def _made(line: str, case: Case, device: str) -> Trainable:

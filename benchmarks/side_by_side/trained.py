@@ -12,7 +12,7 @@ from side_by_side.forge import started
 from side_by_side.memory import colour, logarithmic
 from side_by_side.reporting import MIB, Report, Table
 from side_by_side.rounds import Timing, interleaved, ratio
-from side_by_side.tasks import memory_of, turns
+from side_by_side.tasks import memory_of, timed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,20 +34,20 @@ def measured_memory(made: Step, device: str) -> dict[str, Any]:
     return memory_of(made.loss, list(made.module.parameters()), device)
 
 
-def measured_time(made: Step, device: str) -> Any:
-    """See `side_by_side.tasks.turns`."""
+def measured_time(made: Step, device: str) -> dict[str, Any]:
+    """See `side_by_side.tasks.timed`."""
 
     def step() -> None:
         made.loss().backward()
         made.module.zero_grad(set_to_none=True)
 
-    return turns(step, device, True)
+    return timed(step, device, True)
 
 
 def compared(
     report: Report, command: str, orders: Mapping[int, dict[str, Any]], *, unit: str, rounds: int, state: int
 ) -> dict[str, dict[int, float]]:
-    """Runs ``command:memory`` and ``command:times`` in every way and for every order; table, figures, and the peaks.
+    """Runs ``command:memory`` and ``command:time`` in every way and for every order; table, figures, and the peaks.
 
     Args:
         report: takes them.
@@ -71,7 +71,7 @@ def compared(
     forge = started(memory=False)
     timings = interleaved(
         ways,
-        lambda way: forge.child(f"{command}:times", way=way, device=device, **orders[deepest]),
+        lambda way: forge.once(f"{command}:time", way=way, device=device, **orders[deepest]),
         rounds=rounds,
         note=report.note,
     )

@@ -40,14 +40,9 @@ def test_what_happens_to_a_child() -> None:
     with pytest.raises(RuntimeError, match="KeyError"):
         forge.once("side_by_side.tasks:step_memory", **{**order, "line": "no such line"})
     assert forge.once("os:_exit", status=3) is None
-    turns = forge.child("side_by_side.tasks:step_times", **order, faults=True)
-    ready, first, second = turns.result(), turns.next(), turns.next()
-    turns.close()
-    assert ready is not None
-    assert ready["steps_a_turn"] >= 1
-    assert first is not None
-    assert second is not None
-    assert min(first["wall"], second["wall"]) > 0
+    time = forge.once("side_by_side.tasks:step_time", **order, faults=True)
+    assert time is not None
+    assert time["wall"] > 0
 
 
 def test_the_floor_in_numbers() -> None:
