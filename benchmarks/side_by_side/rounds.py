@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from rich.console import Console
+from rich.progress import Progress
+
 from side_by_side.forge import Result
 
 __all__ = ["Timing", "interleaved", "ratio"]
@@ -37,15 +40,20 @@ def interleaved(
         note: is told which lines there are not, and why.
     """
     timings = {line: Timing([], [], []) for line in lines}
-    for i in range(rounds):
-        for line in list(timings)[:: -1 if i % 2 else 1]:
-            found = timed(line) or {"missing": "it ran out of memory"}
-            if "missing" in found:
-                note(f"skipped {line}: {found['missing']}")
-                del timings[line]
-                continue
-            for values, name in zip(timings[line], Timing._fields, strict=True):
-                values.append(found[name])
+    with Progress(console=Console(stderr=True), auto_refresh=False, redirect_stdout=False) as bar:
+        shown = bar.add_task("", total=rounds)
+        for i in range(rounds):
+            turns = list(timings)[:: -1 if i % 2 else 1]
+            for j, line in enumerate(turns):
+                bar.update(shown, completed=i + j / len(turns), description=line, refresh=True)  # never in a time
+                found = timed(line) or {"missing": "it ran out of memory"}
+                if "missing" in found:
+                    note(f"skipped {line}: {found['missing']}")
+                    del timings[line]
+                    continue
+                for values, name in zip(timings[line], Timing._fields, strict=True):
+                    values.append(found[name])
+        bar.update(shown, completed=rounds, description="timed", refresh=True)
     return timings
 
 
